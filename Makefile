@@ -1,0 +1,36 @@
+# Every target that needs Python makes .venv first, when it is missing or pyproject.toml or constraints.txt changed.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: help venv tour test lint lab clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+venv: $(READY)  ## make .venv with the tested versions
+
+tour: $(READY)  ## check, build, run and execute every notebook; writes build/tour/index.html
+	$(BIN)/sparse-mla tour
+
+test: lint  ## lint, types and the whole test suite
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+lint: $(READY)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+lab: $(READY)  ## open JupyterLab at the notebooks (loopback only, with a token)
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+clean:  ## remove what the targets made, .venv included
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,25 @@
+"""A workbench for DeepSeek-V4 sparse-MLA decode attention on AMD gfx950 (MI355X).
+
+Importing this package loads nothing: no torch, compiler, GPU or widget. Each public name is fetched from its home on first use.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "CASES": "kernels.case",
+    "CATALOGUE": "kernels.catalogue",
+    "Case": "kernels.case",
+    "compare": "kernels.compare",
+    "reference": "kernels.reference",
+    "run": "execute",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sparse_mla' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(f"sparse_mla.{_HOMES[name]}"), name)
