@@ -1,0 +1,51 @@
+// Split-K, second launch: grid (rows, heads), 256 threads, two output dims a thread. Merges the partial softmaxes of a head: with M the largest
+// maximum, split s counts with weight 2^(m_s - M). Lane s of each wave holds split s's maximum, sum and weight, so all are loaded at once and
+// none needs an indexed register (which would live in scratch memory).
+#if defined(__gfx950__)
+#include "base_tile.h"
+
+using namespace base;
+
+constexpr int MAX_SPLIT = 16;
+
+template <typename Partial> __device__ __forceinline__ void split_reduce(const DecodeParams& p) {
+  typedef Partial Pair __attribute__((ext_vector_type(2)));
+  const int tid = threadIdx.x, row = blockIdx.x, head = blockIdx.y, lane = tid % WAVE_SIZE, mine = lane % MAX_SPLIT;
+  const int64_t first = static_cast<int64_t>(row) * p.split_k * p.heads + head; // split s is s * heads further
+
+  float max = NO_MAX, sum = 0.0f;
+  if (mine < p.split_k) {
+    const f32x2 ml = load_unaligned<f32x2>(p.partial_ml + (first + mine * p.heads) * 2);
+    max = ml[0];
+    sum = ml[1];
+  }
+  // A split that attended nothing has a sum of 0; its accumulators may hold anything, NaN included, so it is left out, not multiplied by 0.
+  const bool active = sum != 0.0f;
+  float merged_max = active ? max : NO_MAX;
+#pragma unroll
+  for (int mask = 1; mask < MAX_SPLIT; mask *= 2)
+    merged_max = __builtin_fmaxf(merged_max, from_lane(merged_max, lane ^ mask));
+  const float weight = active ? exp2_approx(max - merged_max) : 0.0f;
+  float merged_sum = active ? sum * weight : 0.0f;
+#pragma unroll
+  for (int mask = 1; mask < MAX_SPLIT; mask *= 2)
+    merged_sum += from_lane(merged_sum, lane ^ mask);
+
+  const uint64_t active_splits = __builtin_amdgcn_ballot_w64(active);
+  const Partial* const acc = static_cast<const Partial*>(p.partial_acc) + first * HEAD_DIM + 2 * tid;
+  f32x2 total = {};
+#pragma unroll 4
+  for (int s = 0; s < p.split_k; ++s) {
+    const f32x2 value = __builtin_convertvector(*reinterpret_cast<const Pair*>(acc + static_cast<int64_t>(s) * p.heads * HEAD_DIM), f32x2);
+    total += (active_splits >> s & 1) ? value * broadcast_lane(weight, s) : f32x2{};
+  }
+  const float inverse = inverse_denominator(merged_max, merged_sum, p.attn_sink, head);
+  store_unaligned(p.out + row * p.out_row_stride + head * p.out_head_stride + 2 * tid, __builtin_convertvector(total * inverse, bf16x2));
+  if (p.lse != nullptr && tid == 0)
+    p.lse[row * p.heads + head] = log_sum_exp(merged_max, merged_sum);
+}
+
+extern "C" __global__ __launch_bounds__(THREADS, 8) void mla_decode_split_reduce_f32(const DecodeParams p) { split_reduce<float>(p); }
+
+extern "C" __global__ __launch_bounds__(THREADS, 8) void mla_decode_split_reduce_bf16(const DecodeParams p) { split_reduce<bf16>(p); }
+#endif
