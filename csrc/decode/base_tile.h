@@ -14,7 +14,7 @@
 // The layout. LDS holds Q [16][512] bf16 (16 KiB), the tile [32][512] bf16 (32 KiB), scores [16][32] fp32 and 32 validity words: 50.1 KiB, so
 // three workgroups fit a CU. The accumulator [16][512] fp32 is spread over the registers of the four waves.
 //
-// The price. No step overlaps another; the dequantisation is scalar; softmax is done four times; the tile's rows are 1,024 bytes apart, so that
+// The price. No step overlaps another; fp8 is converted one byte at a time; softmax is done four times; the tile's rows are 1,024 bytes apart, so that
 // the 16 lanes which read one column slice of 16 rows all hit the same four banks; a value column is fetched two bytes at a time. The later
 // kernels of this folder and of ladder/ take these away one by one.
 #pragma once
@@ -67,10 +67,11 @@ __device__ __forceinline__ Span span_of(const Segment& segment, int row) {
 __device__ __forceinline__ int tiles_in(int length) { return (length + TILE_TOKENS - 1) / TILE_TOKENS; }
 
 __device__ __forceinline__ void stage_q(Shared& lds, const DecodeParams& p, int row, int head0, int tid) {
-  constexpr int PIECES = HEAD_DIM / 8; // of 16 bytes
-  const bf16* q = p.q + row * p.q_row_stride;
-  for (int piece = tid; piece < BLOCK_HEADS * PIECES; piece += THREADS) {
-    const int head = piece / PIECES, dim = piece % PIECES * 8;
+  constexpr int PIECES = HEAD_DIM / 8; // 16-byte pieces of a head
+  const bf16* const q = p.q + row * p.q_row_stride;
+#pragma unroll
+  for (int i = 0; i < BLOCK_HEADS * PIECES / THREADS; ++i) {
+    const int piece = THREADS * i + tid, head = piece / PIECES, dim = piece % PIECES * 8;
     bf16x8 value = {};
     if (head0 + head < p.heads)
       value = load_unaligned<bf16x8>(q + (head0 + head) * p.q_head_stride + dim);
@@ -209,10 +210,8 @@ __device__ __forceinline__ Online attend(Shared& lds, const DecodeParams& p, int
   state.max = NO_MAX;
   stage_q(lds, p, row, head0, tid);
   for (int tile = split * tiles / splits; tile < end; ++tile) {
-    if (tile < main_tiles)
-      gather(lds, p.main, main, tile, tid);
-    else
-      gather(lds, p.extra, extra, tile - main_tiles, tid);
+    const bool in_main = tile < main_tiles;
+    gather(lds, in_main ? p.main : p.extra, in_main ? main : extra, in_main ? tile : tile - main_tiles, tid);
     __syncthreads();
     if (wave == 0)
       score(lds, scale_log2, lane);
@@ -229,10 +228,12 @@ __device__ __forceinline__ float log_sum_exp(float max, float sum) { return sum 
 
 // 1 / (sum + sink). The sink is one more, valueless, entry of the softmax: it enters the denominator once, after everything is merged. An
 // infinite denominator (sink = +inf) gives 0; a head that attended nothing gives 0 and not 0 / 0.
-__device__ __forceinline__ float inverse_denominator(float max, float sum, const float* attn_sink, int head) {
-  if (attn_sink != nullptr)
-    sum += sum == 0.0f ? 0.0f : exp2_approx(attn_sink[head] * LOG2_E - max);
-  return sum == 0.0f ? 0.0f : rcp_approx(sum);
+__device__ __forceinline__ float inverse_denominator(const DecodeParams& p, int head, float max, float sum) {
+  if (sum == 0.0f)
+    return 0.0f;
+  if (p.attn_sink != nullptr && head < p.heads)
+    sum += exp2_approx(p.attn_sink[head] * LOG2_E - max);
+  return rcp_approx(sum);
 }
 
 } // namespace base

@@ -12,18 +12,18 @@ extern "C" __global__ __launch_bounds__(THREADS, WAVES_PER_SIMD) void mla_decode
 
   const int wave = uniform(tid / WAVE_SIZE), lane = tid % WAVE_SIZE, column = lane % 16, group = lane / 16;
   if (p.lse != nullptr && tid < BLOCK_HEADS && head0 + tid < p.heads)
-    p.lse[row * p.heads + head0 + tid] = log_sum_exp(state.max, state.sum);
+    p.lse[static_cast<int64_t>(row) * p.heads + head0 + tid] = log_sum_exp(state.max, state.sum);
+  const float inverse = inverse_denominator(p, head0 + column, state.max, state.sum);
 #pragma unroll
   for (int r = 0; r < 4; ++r) {
-    const float max = from_lane(state.max, 4 * group + r), sum = from_lane(state.sum, 4 * group + r);
     const int head = head0 + 4 * group + r;
+    const float head_inverse = from_lane(inverse, 4 * group + r);
     if (head >= p.heads)
       continue;
-    const float inverse = inverse_denominator(max, sum, p.attn_sink, head);
     bf16* const out = p.out + row * p.out_row_stride + head * p.out_head_stride + DIMS_PER_WAVE * wave + column;
 #pragma unroll
     for (int n = 0; n < OUT_TILES; ++n)
-      out[16 * n] = static_cast<bf16>(state.acc[n][r] * inverse);
+      out[16 * n] = static_cast<bf16>(state.acc[n][r] * head_inverse);
   }
 }
 #endif

@@ -34,15 +34,19 @@ template <typename Partial> __device__ __forceinline__ void split_reduce(const D
   const uint64_t active_splits = __builtin_amdgcn_ballot_w64(active);
   const Partial* const acc = static_cast<const Partial*>(p.partial_acc) + first * HEAD_DIM + 2 * tid;
   f32x2 total = {};
-#pragma unroll 4
-  for (int s = 0; s < p.split_k; ++s) {
-    const f32x2 value = __builtin_convertvector(*reinterpret_cast<const Pair*>(acc + static_cast<int64_t>(s) * p.heads * HEAD_DIM), f32x2);
-    total += (active_splits >> s & 1) ? value * broadcast_lane(weight, s) : f32x2{};
+  for (int base = 0; base < p.split_k; base += 4) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) { // four loads in flight; one past the last split reads the last again, and is not active
+      const int split = base + i, stored = split < p.split_k ? split : p.split_k - 1;
+      const Pair value = *reinterpret_cast<const Pair*>(acc + static_cast<int64_t>(stored) * p.heads * HEAD_DIM);
+      const f32x2 weighted = __builtin_convertvector(value, f32x2) * broadcast_lane(weight, split);
+      total += (active_splits >> split & 1) ? weighted : f32x2{};
+    }
   }
-  const float inverse = inverse_denominator(merged_max, merged_sum, p.attn_sink, head);
+  const float inverse = inverse_denominator(p, head, merged_max, merged_sum);
   store_unaligned(p.out + row * p.out_row_stride + head * p.out_head_stride + 2 * tid, __builtin_convertvector(total * inverse, bf16x2));
   if (p.lse != nullptr && tid == 0)
-    p.lse[row * p.heads + head] = log_sum_exp(merged_max, merged_sum);
+    p.lse[static_cast<int64_t>(row) * p.heads + head] = log_sum_exp(merged_max, merged_sum);
 }
 
 extern "C" __global__ __launch_bounds__(THREADS, 8) void mla_decode_split_reduce_f32(const DecodeParams p) { split_reduce<float>(p); }

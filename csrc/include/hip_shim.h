@@ -12,7 +12,7 @@
 #define __forceinline__ inline __attribute__((always_inline))
 // clang's own launch_bounds attribute leaves the largest workgroup at 1024 threads, hence a cap of 128 VGPRs and other code than ROCm's: say
 // both facts in the backend's own terms. The second number is waves per SIMD ("execution unit").
-#define __launch_bounds__(threads, waves) __attribute__((amdgpu_flat_work_group_size(threads, threads), amdgpu_waves_per_eu(waves)))
+#define __launch_bounds__(threads, waves) __attribute__((amdgpu_flat_work_group_size(1, threads), amdgpu_waves_per_eu(waves)))
 
 // A bare clang has no C library headers for the device.
 typedef __UINT8_TYPE__ uint8_t;
