@@ -1,7 +1,7 @@
 """The bytes of a cached token (the `fp8_ds_mla` format) and where a slot's bytes lie: the only home of these facts.
 
-A token is a latent vector of 512 dims. Its first 448 (NoPE) are OCP e4m3fn, one UE8M0 scale for each 64 of them; its last 64 (RoPE)
-are bf16. A *block* holds `block_size` tokens: first all their data records, then all their scale records.
+A token is a latent vector of 512 dims. Its first 448 (NoPE) are OCP e4m3fn, one UE8M0 scale for each 64 of them; its last 64
+(RoPE) are bf16. A *block* holds `block_size` tokens: first all their data records, then all their scale records.
 
     block + 0                        data record of token 0      576 B: 448 x e4m3fn, 64 x bf16
     block + 576                      data record of token 1
@@ -9,19 +9,20 @@ are bf16. A *block* holds `block_size` tokens: first all their data records, the
     block + 576 * block_size         scale record of token 0       8 B: 7 x UE8M0, 1 B pad
     block + 576 * block_size + 8     scale record of token 1
 
-Slot `s` is token `s % block_size` of block `s // block_size`. Blocks lie `block_stride` bytes apart, which serving engines make larger
-than `block_size * 584` (padding, or other layers' caches between), up to spans far beyond 4 GiB: offsets are 64-bit everywhere.
+Slot `s` is token `s % block_size` of block `s // block_size`. Blocks lie `block_stride` bytes apart, which serving engines make
+larger than `block_size * 584` (padding, or other layers' caches between), up to spans far beyond 4 GiB: offsets are 64-bit.
 
-`python -m sparse_mla.cache.layout > csrc/include/cache_layout.h` writes the same facts for the kernels.
+`c_header` writes the same facts for the kernels.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from sparse_mla.errors import InputError
 
@@ -38,20 +39,7 @@ SCALE_BIAS = 127  # a UE8M0 byte b means 2**(b - 127); 255 is NaN
 FP8_MAX = 448  # largest finite e4m3fn
 MAX_SLOTS = 2**31 - 1  # slot ids travel as int32
 
-_C_NOTES = {
-    "NOPE_DIM": "e4m3fn elements of a token",
-    "ROPE_DIM": "bf16 elements of a token",
-    "HEAD_DIM": "elements of a token",
-    "GROUP_DIM": "consecutive NoPE elements that share a scale",
-    "GROUPS": "scales of a token",
-    "ROPE_OFFSET": "bytes into a data record",
-    "DATA_BYTES": "bytes of a data record; token t's lies at t * DATA_BYTES in its block",
-    "SCALE_BYTES": "bytes of a scale record; token t's lies at block_size * DATA_BYTES + t * SCALE_BYTES in its block",
-    "TOKEN_BYTES": "bytes of a token; a block stride is at least block_size of them",
-    "SCALE_BIAS": "a scale byte b means 2^(b - SCALE_BIAS); 255 is NaN",
-}
-
-Slot = TypeVar("Slot", int, torch.Tensor, "np.ndarray[Any, Any]")
+Slot = TypeVar("Slot", int, torch.Tensor, NDArray[np.int64])
 
 
 def _wide(slot: Slot) -> Slot:
@@ -98,19 +86,3 @@ class CacheLayout:
 def padded_stride(block_size: int) -> int:
     """Bytes from block to block when blocks are padded to whole data records, as FlashMLA's caches are."""
     return -(-block_size * TOKEN_BYTES // DATA_BYTES) * DATA_BYTES
-
-
-def render_c_header() -> str:
-    """The facts of this module as the C++ header that the kernels include."""
-    lines = [
-        "// Generated, do not edit: python -m sparse_mla.cache.layout > csrc/include/cache_layout.h",
-        "// The bytes of a cached token; the layout of a block is explained in sparse_mla/cache/layout.py.",
-        "#pragma once",
-        "",
-        *(f"constexpr int {name} = {globals()[name]};  // {note}" for name, note in _C_NOTES.items()),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    print(render_c_header(), end="")

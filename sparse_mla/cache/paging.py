@@ -19,7 +19,9 @@ class PagedCache:
     def __init__(self, storage: torch.Tensor) -> None:
         shape, stride = storage.shape, storage.stride()
         if storage.dtype != torch.uint8 or storage.dim() != 3 or shape[2] != TOKEN_BYTES or shape[1] < 1:
-            raise InputError(f"storage is {storage.dtype} {list(shape)}; a cache is uint8 [num_blocks, block_size, {TOKEN_BYTES}]")
+            raise InputError(
+                f"storage is {storage.dtype} {list(shape)}; a cache is uint8 [num_blocks, block_size, {TOKEN_BYTES}]"
+            )
         if stride[2] != 1 or (shape[1] > 1 and stride[1] != TOKEN_BYTES):
             raise InputError(f"storage has strides {stride}; only the block stride is free: (any, {TOKEN_BYTES}, 1)")
         num_blocks, block_size, _ = shape
