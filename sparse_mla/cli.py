@@ -1,0 +1,191 @@
+"""The command line, `sparse-mla`: each command fetches what it needs when it runs, so that `--help` and `doctor` start fast."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sparse_mla import __version__
+from sparse_mla.errors import InputError, SparseMlaError
+
+TOUR_FOLDER = "build/tour"
+NOTEBOOK_FOLDER = "build/notebooks"
+
+
+def _show(data: Any, as_json: bool, text: Callable[[], object]) -> None:
+    """Print `data` as JSON, or what `text` gives, which is not asked for otherwise."""
+    print(json.dumps(data, indent=2) if as_json else text())
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows of equal keys as an aligned table."""
+    import pandas as pd
+
+    return pd.DataFrame(rows).to_string(index=False)
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from sparse_mla.doctor import examine
+
+    report = examine()
+    _show(report.as_dict(), args.json, lambda: report)
+    return 0
+
+
+def _cases(args: argparse.Namespace) -> int:
+    from sparse_mla.tour import case_rows
+
+    rows = case_rows()
+    _show(rows, args.json, lambda: _table(rows))
+    return 0
+
+
+def _build(args: argparse.Namespace) -> int:
+    from sparse_mla.tour import build_rows
+
+    rows = build_rows(args.kernel, args.compiler)
+    _show(rows, args.json, lambda: _table(rows))
+    return 0
+
+
+def _run(args: argparse.Namespace) -> int:
+    from sparse_mla.execute import run
+    from sparse_mla.kernels.case import Case
+
+    shape = {name: getattr(args, name) for name in SHAPE if getattr(args, name) is not None}
+    if args.case and shape:
+        raise InputError(f"--case {args.case} already says the shape; leave out --{', --'.join(shape)}")
+    case = Case.named(args.case) if args.case else Case(name="command line", **(SHAPE | shape))
+    result = run(args.kernel, case, on=args.on, split_k=args.split_k, partials=args.partials)
+    _show(result.as_dict(), args.json, lambda: result)
+    return 0
+
+
+def _isa(args: argparse.Namespace) -> int:
+    from sparse_mla.tour import assembly_text, instruction_rows
+
+    if args.rows:
+        rows = instruction_rows()
+        _show(rows, args.json, lambda: _table(rows))
+    elif args.kernel is None:
+        raise InputError("name a kernel (`sparse-mla build` lists them), or give --rows for the instructions that the emulator knows")
+    else:
+        print(assembly_text(args.kernel))
+    return 0
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from sparse_mla.execute.bench import bench_emulator
+
+    result = bench_emulator()
+    _show(result.as_dict(), args.json, lambda: result)
+    return 0
+
+
+def _notebooks(args: argparse.Namespace) -> int:
+    from sparse_mla.notebooks import available, choose, execute, literal
+
+    if args.action == "list":
+        found = [{"name": name, "file": str(path)} for name, path in available().items()]
+        _show(found, args.json, lambda: _table(found))
+        return 0
+    failed = 0
+    runs = []
+    for path in choose(args.names):
+        done = execute(path, Path(args.out), {name: literal(value) for name, value in args.parameter})
+        failed += done.error is not None
+        runs.append({"name": done.name, "seconds": round(done.seconds, 1), "page": str(done.page), "error": done.error})
+        if not args.json:
+            print(f"{'failed' if done.error else 'ok    '}  {done.seconds:6.1f} s  {done.page}", flush=True)
+            print(done.error or "", end="", file=sys.stderr)
+    if args.json:
+        print(json.dumps(runs, indent=2))
+    return 1 if failed else 0
+
+
+def _tour(args: argparse.Namespace) -> int:
+    from sparse_mla.tour import tour
+
+    return tour(Path(args.out))
+
+
+SHAPE = {"heads": 16, "rows": 4, "main": 128, "extra": 1024, "seed": 0}
+SPLITS = ("auto", "1", "2", "4", "8", "16")
+
+
+def _split(text: str) -> str | int:
+    if text not in SPLITS:
+        raise argparse.ArgumentTypeError(f"{text!r}; it may be {', '.join(SPLITS)}")
+    return text if text == "auto" else int(text)
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    top = argparse.ArgumentParser(prog="sparse-mla", description="Sparse-MLA decode attention for gfx950, run as machine code on a CPU.")
+    top.add_argument("--version", action="version", version=f"sparse-mla {__version__}")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(name: str, run: Callable[[argparse.Namespace], int], what: str, *, data: bool = True) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
+        command.set_defaults(command=run)
+        if data:
+            command.add_argument("--json", action="store_true", help="print JSON")
+        return command
+
+    add("doctor", _doctor, "what works on this machine, what does not, and what to do")
+    add("cases", _cases, "the named shapes that --case takes")
+    build = add("build", _build, "compile kernels and show the resources they take")
+    build.add_argument("kernel", nargs="?", help="one kernel instead of all")
+    build.add_argument("--compiler", help="bundled (default), rocm, system, or the path of a clang")
+
+    run = add("run", _run, "run a kernel and compare it with the float64 reference")
+    run.add_argument("kernel", help="`base`, say; `sparse-mla build` lists them")
+    run.add_argument("--case", metavar="NAME", help="a named shape; `sparse-mla cases` lists them")
+    for name, default in SHAPE.items():
+        run.add_argument(f"--{name}", type=int, metavar="N", help=f"of a shape without a name (default {default})")
+    run.add_argument("--split-k", type=_split, default="auto", metavar="|".join(SPLITS), help="parts a row is split into")
+    run.add_argument("--partials", choices=("fp32", "bf16"), default="fp32", help="how split parts are stored")
+    run.add_argument("--on", choices=("emulator", "reference", "gpu"), default="emulator", help="where to run it")
+
+    isa = add("isa", _isa, "the gfx950 assembly of a kernel with its source lines")
+    isa.add_argument("kernel", nargs="?")
+    isa.add_argument("--rows", action="store_true", help="list the instructions that the emulator knows instead")
+    bench = add("bench", _bench, "how fast the emulator is here")
+    bench.add_argument("what", choices=("emulator",))
+
+    books = add("notebooks", _notebooks, "list the notebooks, or execute them without a browser")
+    books.add_argument("action", choices=("list", "run"))
+    books.add_argument("names", nargs="*", metavar="NAME", help="all of a name or its first letters (default: every notebook)")
+    books.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a parameter")
+    books.add_argument("--out", default=NOTEBOOK_FOLDER, metavar="FOLDER", help=f"where results go (default {NOTEBOOK_FOLDER})")
+
+    tour = add("tour", _tour, "all of the above once: check, build, run, count, execute the notebooks", data=False)
+    tour.add_argument("--out", default=TOUR_FOLDER, metavar="FOLDER", help=f"where results go (default {TOUR_FOLDER})")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. 0: done; 1: something that ran failed; 2: what was asked for cannot be done, and why."""
+    args = parser().parse_args(arguments)
+    try:
+        code: int = args.command(args)
+        sys.stdout.flush()
+        return code
+    except SparseMlaError as problem:
+        print(f"sparse-mla: {problem}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # The reader (`| head`) has enough; point stdout away so that closing it says nothing either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""What works on this machine, what does not, and what to do about it. A missing part is a finding here, never a failure."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from typing import Any
+
+from sparse_mla.files import folder
+
+GFX950_LINE = "v_mfma_f32_16x16x32_bf16 v[0:3], v[0:3], v[4:7], v[0:3]"  # only gfx950 and later assemble this
+
+
+@dataclass(frozen=True)
+class Check:
+    """One part of the machine. `used_for` says what its absence takes away, `remedy` what to do."""
+
+    name: str
+    ok: bool
+    needed: bool
+    found: str
+    used_for: str
+    remedy: str
+
+    @property
+    def status(self) -> str:
+        """ok, missing (something here will not work) or absent (only some extra will not)."""
+        return "ok" if self.ok else "missing" if self.needed else "absent"
+
+
+@dataclass(frozen=True)
+class Report:
+    """All checks, and the three places a kernel's numbers can come from with whether each is possible here."""
+
+    checks: tuple[Check, ...]
+    modes: dict[str, bool]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {"checks": [asdict(check) for check in self.checks], "modes": self.modes}
+
+    def __str__(self) -> str:
+        width = max(len(check.name) for check in self.checks)
+        lines = [f"{check.status:7}  {check.name:{width}}  {check.found}" for check in self.checks]
+        lines += ["", "Where a kernel can run, or its numbers come from:"]
+        lines += [f"{'yes' if here else 'no':7}  {name:{width}}  {MODES[name]}" for name, here in self.modes.items()]
+        for title, status in (("What to do:", "missing"), ("Not needed, but possible:", "absent")):
+            found = [check for check in self.checks if check.status == status]
+            lines += ["", title] if found else []
+            lines += [f"  {check.name}, for {check.used_for}: {check.remedy}" for check in found]
+        return "\n".join(lines)
+
+
+MODES = {
+    "emulator": "gfx950 machine code executed on this CPU",
+    "gpu": "the same machine code on an AMD gfx950 GPU",
+    "recorded": "profiles stored with the project",
+}
+
+
+def _output(*command: str, given: str = "") -> str:
+    """What a command prints; raises when it fails or takes longer than ten seconds."""
+    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=10)
+    if done.returncode:
+        raise OSError((done.stderr or done.stdout).strip().splitlines()[0])
+    return done.stdout.strip()
+
+
+def _python() -> str:
+    return f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+
+
+def _memory() -> str:
+    gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    if gib < 3.5:
+        raise OSError(f"{gib:.1f} GiB")
+    return f"{len(os.sched_getaffinity(0))} cores, {gib:.0f} GiB"
+
+
+def _compiler() -> str:
+    clang = (sys.executable, "-m", "ziglang", "clang")
+    target = ("--target=amdgcn-amd-amdhsa", "-mcpu=gfx950")
+    _output(*clang, *target, "-x", "assembler", "-c", "-o", os.devnull, "-", given=GFX950_LINE + "\n")
+    version = _output(*clang, "--version").splitlines()[0]
+    return f"{version.split(' (')[0]} from ziglang {metadata.version('ziglang')}, assembles for gfx950"
+
+
+def _torch() -> str:
+    import torch
+
+    found = {"ROCm": torch.version.hip, "CUDA": torch.version.cuda}
+    return f"{torch.__version__} ({' '.join(f'{kind} {version}' for kind, version in found.items() if version) or 'CPU build'})"
+
+
+def _gpu() -> str:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise OSError("none that torch can use")
+    device = torch.cuda.get_device_properties(0)
+    arch = getattr(device, "gcnArchName", "").split(":")[0] if torch.version.hip else "NVIDIA"
+    if arch != "gfx950":
+        raise OSError(f"{device.name} ({arch}), which does not run gfx950 code")
+    return f"{device.name} ({arch})"
+
+
+def _package(name: str) -> Callable[[], str]:
+    return lambda: metadata.version(name)
+
+
+def _program(*names: str, version: str = "--version") -> Callable[[], str]:
+    def find() -> str:
+        path = next(filter(None, map(shutil.which, names)), None)
+        if path is None:
+            raise OSError(f"no {names[0]} on the PATH")
+        return _output(path, version).splitlines()[0]
+
+    return find
+
+
+INSTALL = "run `make venv`, or `pip install -c constraints.txt -e .`"
+ROCM = "install ROCm 7 or newer and put its bin folder on the PATH"
+
+# name, is the workbench crippled without it, how to look, what it is used for, what to do where it is missing
+PARTS: tuple[tuple[str, bool, Callable[[], str], str, str], ...] = (
+    ("Python", True, _python, "everything", "install Python 3.11 or newer"),
+    ("cores and memory", True, _memory, "the tour and the tests", "close other programs or take a machine with 4 GiB"),
+    ("HIP compiler", True, _compiler, "everything but the reference", INSTALL),
+    ("PyTorch", True, _torch, "everything", INSTALL),
+    ("Triton", False, _package("triton"), "the Triton kernels", INSTALL + " (on Linux)"),
+    ("JupyterLab", True, _package("jupyterlab"), "the notebooks", INSTALL),
+    ("papermill", True, _package("papermill"), "the tour", INSTALL),
+    ("gfx950 GPU", False, _gpu, "--on gpu", "on an MI350X or MI355X, install torch's ROCm build"),
+    ("ROCm compiler", False, _program("hipcc", "amdclang++"), "--compiler rocm", ROCM),
+    ("rocprofv3", False, _program("rocprofv3"), "recording on a GPU", ROCM),
+    ("Chromium", False, _program("chromium", "chromium-browser", "google-chrome"), "browser tests", "`apt-get install chromium`"),
+)
+
+
+def examine() -> Report:
+    """Look at every part once."""
+    checks = []
+    for name, needed, look, used_for, remedy in PARTS:
+        try:
+            checks.append(Check(name, True, needed, look(), used_for, remedy))
+        except Exception as problem:  # whatever is broken about a part, the page must still appear
+            found = "not installed" if isinstance(problem, metadata.PackageNotFoundError | ImportError) else str(problem)
+            checks.append(Check(name, False, needed, found or type(problem).__name__, used_for, remedy))
+    ok = {check.name: check.ok for check in checks}
+    emulator = all(ok[name] for name in ("Python", "HIP compiler", "emulator engine", "PyTorch") if name in ok)
+    modes = {"emulator": emulator, "gpu": ok["gfx950 GPU"], "recorded": any(folder("profiles").rglob("manifest.json"))}
+    return Report(tuple(checks), modes)
