@@ -1,0 +1,90 @@
+"""One look for every picture: colours that survive colour blindness and grey printing, units on axes, a light card.
+
+A figure is an opaque off-white card, not a transparent one: a transparent figure needs a text colour that reads on
+white and on JupyterLab's dark theme, and no grey reaches a contrast of 4.5 on both. The card reads on either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as Canvas
+
+from sparse_mla.errors import InputError
+
+CARD, INK, FAINT = "#fbfaf7", "#23262b", "#8a8f98"
+# Okabe and Ito's eight colours, without the yellow (too pale on the card); order gives the largest steps first.
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+MAGNITUDE = "cividis"  # ordered in lightness, so it also reads in grey
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a number was obtained: badge colours, a hatch for bars and a dash for lines (never colour alone)."""
+
+    name: str
+    ink: str
+    paper: str
+    hatch: str
+    dash: str
+    means: str
+
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("measured", "#004a75", "#d8ecf8", "", "-", "timed or read on a device that is named"),
+        Kind("emulated", "#00543d", "#d6f0e6", "//", "--", "counted while the machine code was executed: exact"),
+        Kind("modelled", "#7a4a00", "#fdecc8", "..", ":", "came out of a formula or the timing model"),
+        Kind("published", "#7a2c5c", "#f7e1ee", "xx", "-.", "somebody else's figure, cited"),
+    )
+}
+
+
+def kind(name: str) -> Kind:
+    """The kind called `name`; an unknown one is an error that lists the four."""
+    if name not in KINDS:
+        raise InputError(f"kind {name!r} is not known; a number is one of {', '.join(KINDS)}")
+    return KINDS[name]
+
+
+RC: dict[str, Any] = {
+    "figure.facecolor": CARD,
+    "axes.facecolor": CARD,
+    "savefig.facecolor": CARD,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "font.family": "DejaVu Sans",  # ships with matplotlib, so a picture is the same on every machine
+    "font.size": 9.5,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#dedbd3",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "hatch.linewidth": 0.6,
+    "axes.prop_cycle": mpl.cycler(color=SERIES),
+}
+
+
+@contextmanager
+def canvas(width: float = 7.2, height: float = 3.2, layout: list[list[str]] | None = None, **grid: Any) -> Iterator[tuple[Canvas, Any]]:
+    """A matplotlib figure of `width` x `height` inches and its axes (by name with a `layout`), under the project's style.
+
+    It is not known to pyplot, so nothing is left open and no backend is chosen.
+    """
+    with mpl.rc_context(RC):
+        figure = Canvas(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure, figure.subplot_mosaic(layout, **grid) if layout else figure.subplots(**grid)

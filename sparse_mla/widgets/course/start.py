@@ -1,0 +1,93 @@
+"""Exercises of 00_start_here: reading counts, judging an error, telling the four kinds of number apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from sparse_mla.widgets.exercise import Exercise, Wrong, calls, items
+
+# Two small count tables. Waves differ, counts differ within a wave, and the first wave issues neither most nor least
+# rows of the table, so that every listed mistake gives another number.
+_COUNTS = (
+    pd.DataFrame({"wave": [0, 0, 1, 2, 3, 3], "count": [40, 25, 8, 9, 7, 11]}),
+    pd.DataFrame({"wave": [1, 0, 1, 0, 2, 3, 0], "count": [5, 90, 30, 4, 20, 10, 41]}),
+)
+
+_VECTORS = (
+    (np.array([3.0, 4.5, 0.0, -1.0]), np.array([3.0, 4.0, 0.0, -2.0])),
+    (np.array([0.25, -8.0, 2.0]), np.array([0.5, -8.0, 1.0])),
+)
+
+
+def _wave0_share(frame: pd.DataFrame) -> float:
+    return float(frame.loc[frame.wave == 0, "count"].sum() / frame["count"].sum())
+
+
+def _relative_l2(actual: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.linalg.norm(actual - expected) / np.linalg.norm(expected))
+
+
+_STATEMENTS = {
+    "The fused kernel issued 64 MFMA instructions a tile when its machine code ran here": "emulated",
+    "An MI355X needs 35 us for this shape, says a pull request": "published",
+    "8 TB/s allows at most 13.7 G tokens of 584 bytes a second": "modelled",
+    "rocprofv3 on our MI355X reported 11 us": "measured",
+    "The timing model gives 9 us for a kernel whose instructions the emulator counted": "modelled",
+}
+
+EXERCISES = [
+    Exercise(
+        name="00.wave0_share",
+        ask="Return the share of all wave instructions that wave 0 issues, as a number between 0 and 1.",
+        hint="One row is one static instruction of one wave; `count` says how often it was executed.",
+        observe=lambda answer: ((f"table {n}", answer(frame)) for n, frame in enumerate(_COUNTS)),
+        right=_wave0_share,
+        tolerance=1e-9,
+        wrong=[
+            Wrong(lambda f: float((f.wave == 0).mean()), "That counts rows, static instructions; a row in a loop is executed often."),
+            Wrong(
+                lambda f: float(f.loc[f.wave == 0, "count"].sum() / f.loc[f.wave != 0, "count"].sum()),
+                "That divides by the other waves; a share divides by all of them, wave 0 too.",
+            ),
+            Wrong(
+                lambda f: float(f.groupby("wave")["count"].sum().max() / f["count"].sum() * 100),
+                "That is a percentage, and of the busiest wave, whichever it is.",
+            ),
+            Wrong(lambda f: float(f["count"].iloc[0] / f["count"].sum()), "That takes one row; wave 0 has several."),
+        ],
+    ),
+    Exercise(
+        name="00.relative_l2",
+        ask="Return the relative L2 error of `actual` against `expected`, the norm of the difference over the norm of what was expected.",
+        hint="np.linalg.norm gives the root of the sum of squares.",
+        observe=calls("actual {}, expected {}", *_VECTORS),
+        right=_relative_l2,
+        tolerance=1e-9,
+        wrong=[
+            Wrong(lambda a, e: float(np.abs(a - e).max()), "That is the largest absolute error: it grows with the data's scale."),
+            Wrong(lambda a, e: float(np.linalg.norm(a - e) / np.linalg.norm(a)), "That divides by the result under test, which may be wrong."),
+            Wrong(lambda a, e: float(np.sum((a - e) ** 2) / np.sum(e**2)), "That is the square of the error: the root is missing."),
+            Wrong(
+                lambda a, e: float(np.mean(np.abs(a - e) / np.where(e == 0, 1, np.abs(e)))),
+                "That averages element errors: an element near zero would dominate.",
+            ),
+        ],
+    ),
+    Exercise(
+        name="00.kinds",
+        ask='For each statement, say whether its number is "measured", "emulated", "modelled" or "published".',
+        hint="Ask what would have to be repeated to get the number again: a device, an execution, a calculation, or a search.",
+        observe=items(*_STATEMENTS),
+        right=_STATEMENTS,
+        wrong=[
+            Wrong(
+                {**_STATEMENTS, list(_STATEMENTS)[4]: "emulated"},
+                "The counts are emulated; the microseconds come out of a model fed with them.",
+            ),
+            Wrong({**_STATEMENTS, list(_STATEMENTS)[1]: "measured"}, "Somebody measured it, we did not: we can only cite it."),
+            Wrong({**_STATEMENTS, list(_STATEMENTS)[2]: "published"}, "The bandwidth is published, the quotient is our arithmetic."),
+            Wrong({**_STATEMENTS, list(_STATEMENTS)[0]: "measured"}, "No device was involved: it is an exact count of executed code."),
+        ],
+    ),
+]

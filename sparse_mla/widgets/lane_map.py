@@ -1,0 +1,60 @@
+"""The MFMA lane map to touch: an anywidget in a live session, a figure and its text twin everywhere else."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sparse_mla.analyse.mfma import SHAPES, LaneMap, measure_lane_map, shape
+from sparse_mla.plot.lanes import lane_figure
+from sparse_mla.widgets.headless import headless
+
+HERE = Path(__file__).parent
+SOURCE = "one-hot matrices through the gfx950 emulator"
+
+_last: dict[str, Any] = {}  # what was chosen last, so that running the cell again does not lose it
+
+
+@lru_cache
+def _measured(name: str) -> LaneMap:
+    return measure_lane_map(shape(name))
+
+
+def lane_explorer(shape: str = "16x16x32", operand: str = "A", row: int = 5, column: int = 9, *, static: bool | None = None) -> Any:
+    """Point at an element of A, B or D: see its lane, register, half and partners. `static=True` gives the figure."""
+    lanes = _measured(shape)
+    lanes.place(operand, row, column)  # an element outside the matrix is an error in both modes
+    if headless(static):
+        return lane_figure(lanes, operand, row, column, source=SOURCE)
+    chosen = {"shape": shape, "operand": operand, "row": row, "column": column}
+    return _widget_class()(maps={name: _plain(_measured(name)) for name in SHAPES}, chosen=_last or chosen)
+
+
+def _plain(lanes: LaneMap) -> dict[str, Any]:
+    """The map as JSON: nested lists [row][column] of [lane, register, half], without half for D."""
+    size = lanes.shape
+    operands = {name: lanes.operand(name).tolist() for name in ("A", "B", "D")}
+    registers = {"operandRegisters": size.operand_registers, "resultRegisters": size.result_registers}
+    return {"m": size.m, "k": size.k, **registers, **operands}
+
+
+@lru_cache
+def _widget_class() -> Any:
+    """The widget; made on first use, so that headless runs load no widget library."""
+    import anywidget
+    import traitlets
+
+    class LaneExplorer(anywidget.AnyWidget):
+        """Front end in lane_map.js; `chosen` is shared both ways: shape, operand, row, column."""
+
+        _esm = HERE / "lane_map.js"
+        _css = HERE / "lane_map.css"
+        maps = traitlets.Dict().tag(sync=True)
+        chosen = traitlets.Dict().tag(sync=True)
+
+        @traitlets.observe("chosen")
+        def _remember(self, change: Any) -> None:
+            _last.update(change["new"])
+
+    return LaneExplorer
