@@ -1,23 +1,13 @@
 // Generated, do not edit: python -m sparse_mla.cache.c_header > csrc/include/cache_layout.h
 // The bytes of a cached token; the layout of a block is explained in sparse_mla/cache/layout.py.
 #pragma once
-// e4m3fn elements of a token
-constexpr int NOPE_DIM = 448;
-// bf16 elements of a token
-constexpr int ROPE_DIM = 64;
-// elements of a token
-constexpr int HEAD_DIM = 512;
-// consecutive NoPE elements that share a scale
-constexpr int GROUP_DIM = 64;
-// scales of a token
-constexpr int GROUPS = 7;
-// bytes into a data record
-constexpr int ROPE_OFFSET = 448;
-// bytes of a data record; token t's lies at t * DATA_BYTES in its block
-constexpr int DATA_BYTES = 576;
-// bytes of a scale record; token t's lies at block_size * DATA_BYTES + t * SCALE_BYTES in its block
-constexpr int SCALE_BYTES = 8;
-// bytes of a token; a block stride is at least block_size of them
-constexpr int TOKEN_BYTES = 584;
-// a scale byte b means 2^(b - SCALE_BIAS); 255 is NaN
-constexpr int SCALE_BIAS = 127;
+constexpr int NOPE_DIM = 448;    // e4m3fn elements of a token
+constexpr int ROPE_DIM = 64;     // bf16 elements of a token
+constexpr int HEAD_DIM = 512;    // elements of a token
+constexpr int GROUP_DIM = 64;    // consecutive NoPE elements that share a scale
+constexpr int GROUPS = 7;        // scales of a token
+constexpr int ROPE_OFFSET = 448; // bytes into a data record
+constexpr int DATA_BYTES = 576;  // bytes of a data record; token t's lies at t * DATA_BYTES in its block
+constexpr int SCALE_BYTES = 8;   // bytes of a scale record; token t's lies at block_size * DATA_BYTES + t * SCALE_BYTES
+constexpr int TOKEN_BYTES = 584; // bytes of a token; a block stride is at least block_size of them
+constexpr int SCALE_BIAS = 127;  // a scale byte b means 2^(b - SCALE_BIAS); 255 is NaN

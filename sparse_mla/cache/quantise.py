@@ -1,7 +1,8 @@
 """Between float latents and the cache's bytes, exact in both directions.
 
-A group of 64 NoPE elements shares the scale 2**e, the smallest power of two that is at least max(amax / 448, 1e-4), so that the group
-fits e4m3fn's range; elements are divided by it (exact), rounded to nearest even and saturated at 448. RoPE is rounded to bf16 only.
+A group of 64 NoPE elements shares the scale 2**e, the smallest power of two that is at least max(amax / 448, 1e-4), so that the
+group fits e4m3fn's range; elements are divided by it (exact), rounded to nearest even and saturated at 448. RoPE is only rounded
+to bf16.
 """
 
 from __future__ import annotations
@@ -33,23 +34,22 @@ def scale_values(scale: torch.Tensor) -> torch.Tensor:
 
 
 def quantise(kv: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Finite latents `[..., 512]` of any float dtype to data records uint8 `[..., 576]` and scale records uint8 `[..., 8]` (pad 0)."""
+    """Finite latents `[..., 512]`, any float dtype, to data records uint8 `[..., 576]` and scale records uint8 `[..., 8]`."""
     if kv.shape[-1:] != (HEAD_DIM,) or not kv.is_floating_point():
         raise InputError(f"kv is {kv.dtype} {list(kv.shape)}; quantise takes floats [..., {HEAD_DIM}]")
     if not bool(torch.isfinite(kv).all()):
         raise InputError("kv holds NaN or Inf; quantise takes finite values (poison a cache with PagedCache.write_records)")
-    nope, rope = kv.to(torch.float32).split([NOPE_DIM, kv.shape[-1] - NOPE_DIM], dim=-1)
-    nope = nope.unflatten(-1, (GROUPS, GROUP_DIM))
+    nope = kv[..., :NOPE_DIM].to(torch.float32).reshape(*kv.shape[:-1], GROUPS, GROUP_DIM)
     wanted = (nope.abs().amax(-1) / FP8_MAX).clamp_min(SMALLEST_SCALE)
     mantissa, exponent = torch.frexp(wanted)  # mantissa in [0.5, 1): exact, where log2().ceil() may round across a power of two
     exponent = exponent - (mantissa == 0.5).to(exponent.dtype)
     used = (exponent + SCALE_BIAS).to(torch.uint8)
     fp8 = (nope / scale_values(used)[..., None]).clamp(-FP8_MAX, FP8_MAX).to(torch.float8_e4m3fn)
 
-    data = torch.empty(*kv.shape[:-1], DATA_BYTES, dtype=torch.uint8)
+    data = torch.empty(*kv.shape[:-1], DATA_BYTES, dtype=torch.uint8, device=kv.device)
     data[..., :ROPE_OFFSET] = fp8.view(torch.uint8).flatten(-2)
-    data[..., ROPE_OFFSET:] = rope.to(torch.bfloat16).contiguous().view(torch.uint8)
-    scale = torch.zeros(*kv.shape[:-1], SCALE_BYTES, dtype=torch.uint8)
+    data[..., ROPE_OFFSET:] = kv[..., NOPE_DIM:].to(torch.bfloat16).contiguous().view(torch.uint8)
+    scale = torch.zeros(*kv.shape[:-1], SCALE_BYTES, dtype=torch.uint8, device=kv.device)
     scale[..., :GROUPS] = used
     return data, scale
 
@@ -59,7 +59,7 @@ def dequantise(data: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     for name, records, size in (("data", data, DATA_BYTES), ("scale", scale, SCALE_BYTES)):
         if records.dtype != torch.uint8 or records.shape[-1:] != (size,):
             raise InputError(f"{name} is {records.dtype} {list(records.shape)}; dequantise takes uint8 [..., {size}]")
-    nope = data[..., :ROPE_OFFSET].contiguous().view(torch.float8_e4m3fn).to(torch.float32).unflatten(-1, (GROUPS, GROUP_DIM))
-    nope = nope * scale_values(scale[..., :GROUPS])[..., None]
+    fp8 = data[..., :ROPE_OFFSET].contiguous().view(torch.float8_e4m3fn).to(torch.float32)
+    nope = fp8.reshape(*data.shape[:-1], GROUPS, GROUP_DIM) * scale_values(scale[..., :GROUPS])[..., None]
     rope = data[..., ROPE_OFFSET:].contiguous().view(torch.bfloat16).to(torch.float32)
     return torch.cat([nope.flatten(-2), rope], dim=-1)

@@ -1,0 +1,105 @@
+"""The kernels: which source and symbols each is made of, how its launches are shaped, and what it supports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sparse_mla.errors import InputError
+from sparse_mla.kernels.inputs import DecodeInputs
+
+Partials = Literal["fp32", "bf16"]
+Grid = tuple[int, int, int]
+
+MAX_GRID_YZ = 65_535  # workgroups that HIP launches in y and in z
+
+
+@dataclass(frozen=True)
+class KernelLaunch:
+    """One launch: which function, of which source, in what shape."""
+
+    symbol: str
+    source: str  # under csrc/
+    grid: Grid  # workgroups
+    block: int  # threads of a workgroup, in x
+
+
+@dataclass(frozen=True)
+class KernelSpec:
+    """A decode kernel: one launch when a row stays whole, two (partial, reduce) when rows are split along their tokens."""
+
+    name: str
+    about: str
+    fused: tuple[str, str]  # symbol, source under csrc/
+    partial: dict[Partials, tuple[str, str]]
+    reduce: dict[Partials, tuple[str, str]]
+    splits: tuple[int, ...]
+    head_block: int  # heads of a workgroup; a part of a block is padded
+    tile: int  # tokens taken at a time
+    block: int = 256
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Every source file under csrc/, once."""
+        return tuple(dict.fromkeys(source for _, source in (self.fused, *self.partial.values(), *self.reduce.values())))
+
+    def fused_grid(self, rows: int, heads: int) -> Grid:
+        return rows, -(-heads // self.head_block), 1
+
+    def partial_grid(self, rows: int, heads: int, split_k: int) -> Grid:
+        return rows, -(-heads // self.head_block), split_k
+
+    def reduce_grid(self, rows: int, heads: int) -> Grid:
+        return rows, heads, 1
+
+    def launches(self, rows: int, heads: int, split_k: int = 1, partials: Partials = "fp32") -> tuple[KernelLaunch, ...]:
+        """The launches of one decode, in order."""
+        if split_k == 1:
+            return (KernelLaunch(*self.fused, self.fused_grid(rows, heads), self.block),)
+        return (
+            KernelLaunch(*self.partial[partials], self.partial_grid(rows, heads, split_k), self.block),
+            KernelLaunch(*self.reduce[partials], self.reduce_grid(rows, heads), self.block),
+        )
+
+    def check(self, inputs: DecodeInputs, split_k: int = 1, partials: str = "fp32") -> None:
+        """Refuse what this kernel cannot do. Shapes and dtypes are the inputs' own check."""
+        if split_k not in self.splits:
+            raise InputError(f"kernel {self.name}: split_k is {split_k}; allowed: {', '.join(map(str, self.splits))}")
+        if split_k > 1 and partials not in self.partial:
+            raise InputError(f"kernel {self.name}: partials is {partials!r}; allowed: {', '.join(self.partial)}")
+        if not (1 <= inputs.heads <= MAX_GRID_YZ and inputs.rows >= 1):
+            raise InputError(
+                f"kernel {self.name}: q has {inputs.rows} rows of {inputs.heads} heads; "
+                f"it takes at least 1 row and 1 to {MAX_GRID_YZ} heads"
+            )
+
+
+_PARTIAL, _REDUCE = "decode/split_partial.hip", "decode/split_reduce.hip"
+CATALOGUE: dict[str, KernelSpec] = {
+    spec.name: spec
+    for spec in (
+        KernelSpec(
+            name="base",
+            about="four waves share a tile of 32 tokens; one of them does QK, each does the softmax and a quarter of PV",
+            fused=("mla_decode_fused", "decode/fused.hip"),
+            partial={
+                "fp32": ("mla_decode_split_partial_f32", _PARTIAL),
+                "bf16": ("mla_decode_split_partial_bf16", _PARTIAL),
+            },
+            reduce={
+                "fp32": ("mla_decode_split_reduce_f32", _REDUCE),
+                "bf16": ("mla_decode_split_reduce_bf16", _REDUCE),
+            },
+            splits=(1, 2, 4, 8, 16),
+            head_block=16,
+            tile=32,
+        ),
+    )
+}
+
+
+def kernel_named(name: str) -> KernelSpec:
+    """A kernel of CATALOGUE."""
+    if name not in CATALOGUE:
+        raise InputError(f"there is no kernel {name!r}; there are: {', '.join(CATALOGUE)}")
+    return CATALOGUE[name]

@@ -1,0 +1,101 @@
+"""The kernels' one argument, byte for byte as csrc/include/decode_params.h declares it. The header asserts the same offsets."""
+
+from __future__ import annotations
+
+from ctypes import Structure, c_float, c_int32, c_int64, c_uint64
+
+import torch
+
+from sparse_mla.kernels.inputs import DecodeInputs, Segment
+
+
+class SegmentParams(Structure):
+    """One cache and each row's slots in it; all zero where a decode has no such segment."""
+
+    _fields_ = [
+        ("cache", c_uint64),
+        ("indices", c_uint64),
+        ("indptr", c_uint64),
+        ("block_stride", c_int64),  # bytes
+        ("num_slots", c_int32),
+        ("block_size", c_int32),
+    ]
+
+
+class DecodeParams(Structure):
+    """Addresses, strides in elements, and sizes; `bytes(params)` is the kernel's argument block."""
+
+    _fields_ = [
+        ("q", c_uint64),
+        ("out", c_uint64),
+        ("lse", c_uint64),
+        ("attn_sink", c_uint64),
+        ("partial_acc", c_uint64),
+        ("partial_ml", c_uint64),
+        ("q_row_stride", c_int64),
+        ("q_head_stride", c_int64),
+        ("out_row_stride", c_int64),
+        ("out_head_stride", c_int64),
+        ("main", SegmentParams),
+        ("extra", SegmentParams),
+        ("rows", c_int32),
+        ("heads", c_int32),
+        ("split_k", c_int32),
+        ("scale", c_float),
+    ]
+
+
+def _address(tensor: torch.Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def _segment(segment: Segment | None) -> SegmentParams:
+    if segment is None:
+        return SegmentParams()
+    cache = segment.cache
+    return SegmentParams(
+        cache=_address(cache.storage),
+        indices=_address(segment.indices),
+        indptr=_address(segment.indptr),
+        block_stride=cache.layout.block_stride,
+        num_slots=cache.num_slots,
+        block_size=cache.layout.block_size,
+    )
+
+
+def pack(
+    inputs: DecodeInputs,
+    *,
+    out: torch.Tensor,
+    lse: torch.Tensor | None = None,
+    partial_acc: torch.Tensor | None = None,
+    partial_ml: torch.Tensor | None = None,
+    split_k: int = 1,
+) -> DecodeParams:
+    """The argument of one launch; `out` bf16 `[rows, heads, 512]`, `lse` f32 `[rows, heads]`, partials per `workspace_shape`."""
+    return DecodeParams(
+        q=_address(inputs.q),
+        out=_address(out),
+        lse=_address(lse),
+        attn_sink=_address(inputs.attn_sink),
+        partial_acc=_address(partial_acc),
+        partial_ml=_address(partial_ml),
+        q_row_stride=inputs.q.stride(0),
+        q_head_stride=inputs.q.stride(1),
+        out_row_stride=out.stride(0),
+        out_head_stride=out.stride(1),
+        main=_segment(inputs.main),
+        extra=_segment(inputs.extra),
+        rows=inputs.rows,
+        heads=inputs.heads,
+        split_k=split_k,
+        scale=inputs.scale,
+    )
+
+
+def span(tensor: torch.Tensor) -> tuple[int, int]:
+    """Address and length in bytes of the memory that a strided tensor can touch: what a kernel may access through its pointer."""
+    if tensor.numel() == 0:
+        return tensor.data_ptr(), 0
+    last = sum((extent - 1) * stride for extent, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.data_ptr(), (last + 1) * tensor.element_size()
