@@ -1,9 +1,10 @@
 // The base design: sparse-MLA decode by four waves that meet at a barrier between every two steps.
 //
-// The idea. One workgroup of 256 threads takes one row (a query token) and a block of 16 heads, the height of an MFMA tile. Keys and values are
-// the same 512 numbers of a cached token and are shared by all heads, so a tile of 32 tokens is gathered and dequantised to bf16 in LDS once and
-// then read twice: along its rows as K for the scores, down its columns as V for the output. For each tile:
-//   gather   all threads: 8 threads a token, one per 64 dims; fp8 * scale -> bf16 -> LDS (RoPE is stored as bf16 and just copied)
+// The idea. One workgroup of 256 threads takes one row (a query token) and a block of 16 heads, the height of an MFMA tile. Keys
+// and values are the same 512 numbers of a cached token and all heads share them, so a tile of 32 tokens is gathered and
+// dequantised to bf16 in LDS once and then read twice: along its rows as K for the scores, down its columns as V for the output.
+// For each tile:
+//   gather   all threads: 8 threads a token, one per 64 dims; fp8 * scale -> bf16 -> LDS (RoPE is stored as bf16: just copied)
 //   barrier
 //   QK       wave 0 alone: scores[16 heads][32 tokens] = Q K^T, two chains of 16 MFMAs -> LDS; the three other waves wait
 //   barrier
@@ -11,12 +12,12 @@
 //   PV       each wave owns 128 of the 512 output dims, 8 MFMA tiles of 16: out = out * alpha + P V
 //   barrier  nobody may overwrite the tile before all have read it
 //
-// The layout. LDS holds Q [16][512] bf16 (16 KiB), the tile [32][512] bf16 (32 KiB), scores [16][32] fp32 and 32 validity words: 50.1 KiB, so
-// three workgroups fit a CU. The accumulator [16][512] fp32 is spread over the registers of the four waves.
+// The layout. LDS holds Q [16][512] bf16 (16 KiB), the tile [32][512] bf16 (32 KiB), scores [16][32] fp32 and 32 validity words:
+// 50.1 KiB, so three workgroups fit a CU. The accumulator [16][512] fp32 is spread over the registers of the four waves.
 //
-// The price. No step overlaps another; fp8 is converted one byte at a time; softmax is done four times; the tile's rows are 1,024 bytes apart, so that
-// the 16 lanes which read one column slice of 16 rows all hit the same four banks; a value column is fetched two bytes at a time. The later
-// kernels of this folder and of ladder/ take these away one by one.
+// The price. No step overlaps another; fp8 is converted one byte at a time; softmax is done four times; rows of the tile are
+// 1,024 bytes apart, so that 16 lanes which read the same columns of 16 rows all hit the same four banks; a value column is
+// fetched two bytes at a time. The product kernel and the rungs of ladder/ take these away one by one.
 #pragma once
 #include "cache_layout.h"
 #include "decode_params.h"
@@ -31,7 +32,7 @@ constexpr int TILE_TOKENS = 32;   // the k extent of one PV MFMA
 constexpr int DIMS_PER_WAVE = HEAD_DIM / (THREADS / WAVE_SIZE);
 constexpr int OUT_TILES = DIMS_PER_WAVE / 16;
 constexpr int THREADS_PER_TOKEN = THREADS / TILE_TOKENS;
-// The running maximum's start. Finite, so that subtracting two of them gives 0 and not NaN: a tile with nothing valid leaves everything alone.
+// Where the running maximum starts. Finite, so that NO_MAX - NO_MAX is 0 and not NaN: a tile with nothing valid changes nothing.
 constexpr float NO_MAX = -3.402823466e38f;
 
 static_assert(THREADS_PER_TOKEN == GROUPS + 1 && GROUP_DIM == ROPE_DIM, "a thread takes one fp8 group, or the RoPE part");
@@ -44,8 +45,9 @@ struct Shared {
   int valid[TILE_TOKENS];
 };
 
-// What a lane keeps from tile to tile. Lane l of wave w: accumulators of heads 4 (l / 16) + r, r = 0..3, dims 128 w + 16 n + l % 16, n = 0..7;
-// maximum and sum of head l % 16 (four lanes of each wave hold the same).
+// What a lane keeps from tile to tile. Lane l of wave w holds
+//   acc[n][r]  of head 4 (l / 16) + r, dim 128 w + 16 n + l % 16
+//   max, sum   of head l % 16; four lanes of each wave hold the same
 struct Online {
   f32x4 acc[OUT_TILES];
   float max, sum;
@@ -85,8 +87,8 @@ __device__ __forceinline__ bf16x8 dequantise(uint32_t low, uint32_t high, float 
   return __builtin_convertvector(__builtin_shufflevector(a * scale, b * scale, 0, 1, 2, 3, 4, 5, 6, 7), bf16x8);
 }
 
-// Thread tid brings 64 dims of token tid / 8 into the tile. A token past the end of the list, or with a slot outside the cache, becomes zeros
-// without its memory being touched: 0 * NaN is NaN, so masking its probability alone would let a poisoned record through.
+// Thread tid brings 64 dims of token tid / 8 into the tile. A token past the end of the list, or with a slot outside the cache,
+// becomes zeros without its memory being touched: 0 * NaN is NaN, so a zero probability would not keep a poisoned record out.
 __device__ __forceinline__ void gather(Shared& lds, const Segment& segment, Span span, int tile, int tid) {
   const int token = tid / THREADS_PER_TOKEN, part = tid % THREADS_PER_TOKEN;
   const int position = tile * TILE_TOKENS + token;
@@ -108,7 +110,8 @@ __device__ __forceinline__ void gather(Shared& lds, const Segment& segment, Span
   const uint8_t* const data = records + static_cast<int64_t>(place) * DATA_BYTES + part * GROUP_DIM;
   u32x4 raw[8];
   if (part < GROUPS) {
-    const uint8_t* const scales = records + static_cast<int64_t>(segment.block_size) * DATA_BYTES + static_cast<int64_t>(place) * SCALE_BYTES;
+    const uint8_t* const scales =
+        records + static_cast<int64_t>(segment.block_size) * DATA_BYTES + static_cast<int64_t>(place) * SCALE_BYTES;
     const float scale = scale_from_ue8m0(scales[part]);
 #pragma unroll
     for (int i = 0; i < 4; ++i)
@@ -150,7 +153,7 @@ __device__ __forceinline__ void score(Shared& lds, float scale_log2, int lane) {
   }
 }
 
-// The online softmax of head lane % 16 over tokens 8 (lane / 16) .. + 7: moves the maximum, rescales what was summed before, returns P.
+// The online softmax of head lane % 16 over tokens 8 (lane / 16) .. + 7: raises the maximum, rescales the sums, returns P.
 __device__ __forceinline__ bf16x8 softmax(const Shared& lds, Online& state, int lane) {
   const int head = lane % 16, group = lane / 16;
   const f32x4* const row = reinterpret_cast<const f32x4*>(&lds.scores[head][8 * group]);
@@ -169,7 +172,7 @@ __device__ __forceinline__ bf16x8 softmax(const Shared& lds, Online& state, int 
 #pragma unroll
   for (int i = 0; i < 8; ++i) {
     p[i] = static_cast<bf16>(exp2_approx((i < 4 ? low[i % 4] : high[i % 4]) - tile_max));
-    // Sum what PV will multiply, not what it was rounded from: then the weights add up to one and a rounding of P common to a row cancels.
+    // Sum what PV will multiply, not what it was rounded from: then the weights of a row add up to one, whatever the rounding.
     sum += static_cast<float>(p[i]);
   }
   sum += from_lane(sum, lane ^ 16);
@@ -197,19 +200,20 @@ __device__ __forceinline__ void accumulate(const Shared& lds, Online& state, bf1
   }
 }
 
-// Attends row `row`, heads head0 .. head0 + 15, to the share `split` of `splits` of the row's tiles (main tiles first, then extra tiles). The
-// shares depend on the row's own lengths and on `splits` only, so a row's bits do not change with the batch around it.
+// Attends row `row`, heads head0 .. head0 + 15, to the share `split` of `splits` of the row's tiles (main tiles first, then extra
+// tiles). Shares depend on the row's own lengths and on `splits` only, so a row's bits do not change with the batch around it.
 __device__ __forceinline__ Online attend(Shared& lds, const DecodeParams& p, int row, int head0, int split, int splits, int tid) {
   const int wave = uniform(tid / WAVE_SIZE), lane = tid % WAVE_SIZE;
   const Span main = span_of(p.main, row), extra = span_of(p.extra, row);
   const int main_tiles = tiles_in(main.length), tiles = main_tiles + tiles_in(extra.length);
-  const int end = (split + 1) * tiles / splits;
+  const int begin = split * tiles / splits, end = (split + 1) * tiles / splits;
   const float scale_log2 = p.scale * LOG2_E;
 
   Online state = {};
   state.max = NO_MAX;
-  stage_q(lds, p, row, head0, tid);
-  for (int tile = split * tiles / splits; tile < end; ++tile) {
+  if (begin < end)
+    stage_q(lds, p, row, head0, tid);
+  for (int tile = begin; tile < end; ++tile) {
     const bool in_main = tile < main_tiles;
     gather(lds, in_main ? p.main : p.extra, in_main ? main : extra, in_main ? tile : tile - main_tiles, tid);
     __syncthreads();
@@ -224,10 +228,12 @@ __device__ __forceinline__ Online attend(Shared& lds, const DecodeParams& p, int
 }
 
 // Natural logarithm of a head's denominator, without the sink.
-__device__ __forceinline__ float log_sum_exp(float max, float sum) { return sum == 0.0f ? -__builtin_inff() : (max + log2_approx(sum)) * LN_2; }
+__device__ __forceinline__ float log_sum_exp(float max, float sum) {
+  return sum == 0.0f ? -__builtin_inff() : (max + log2_approx(sum)) * LN_2;
+}
 
-// 1 / (sum + sink). The sink is one more, valueless, entry of the softmax: it enters the denominator once, after everything is merged. An
-// infinite denominator (sink = +inf) gives 0; a head that attended nothing gives 0 and not 0 / 0.
+// 1 / (sum + sink). The sink is one more, valueless, entry of the softmax: it enters the denominator once, after everything is
+// merged. An infinite denominator (sink = +inf) gives 0; a head that attended nothing gives 0 and not 0 / 0.
 __device__ __forceinline__ float inverse_denominator(const DecodeParams& p, int head, float max, float sum) {
   if (sum == 0.0f)
     return 0.0f;

@@ -1,5 +1,5 @@
-// The whole decode in one launch: grid (rows, blocks of 16 heads), 256 threads. Every workgroup walks all tiles of its row and writes the
-// normalised output itself. Best when rows x head blocks already fill the chip; see split_partial.hip for when they do not.
+// The whole decode in one launch: grid (rows, blocks of 16 heads), 256 threads. Every workgroup walks all tiles of its row and
+// writes the normalised output itself. Best when rows x head blocks fill the chip; split_partial.hip is for when they do not.
 #if defined(__gfx950__)
 #include "base_tile.h"
 

@@ -1,5 +1,6 @@
-// Split-K, first launch: grid (rows, blocks of 16 heads, split_k), 256 threads. A workgroup walks its share of the row's tiles and leaves the
-// sums as they are, with their maximum, for split_reduce.hip to merge. Partials are fp32; bf16 halves the traffic and shows what it costs.
+// Split-K, first launch: grid (rows, blocks of 16 heads, split_k), 256 threads. A workgroup walks its share of the row's tiles
+// and leaves its sums, not normalised, with their maximum, for split_reduce.hip to merge. Partials are fp32; the bf16 option
+// halves their traffic and shows what that costs in accuracy.
 #if defined(__gfx950__)
 #include "base_tile.h"
 
@@ -11,9 +12,11 @@ template <typename Partial> __device__ __forceinline__ void split_partial(Shared
 
   const int wave = uniform(tid / WAVE_SIZE), lane = tid % WAVE_SIZE, column = lane % 16, group = lane / 16;
   const int64_t first_head = static_cast<int64_t>(row * p.split_k + split) * p.heads; // of this row and split
-  // An empty share still says so (sum 0): the reduction must not believe what an earlier launch left in the workspace.
+  // Always written: the reduction must not believe what an earlier launch left here. A sum of 0 says that nothing was attended.
   if (tid < BLOCK_HEADS && head0 + tid < p.heads)
     store_unaligned(p.partial_ml + (first_head + head0 + tid) * 2, f32x2{state.max, state.sum});
+  if (__builtin_amdgcn_ballot_w64(state.sum != 0.0f) == 0)
+    return; // and then nobody reads the accumulators
 #pragma unroll
   for (int r = 0; r < 4; ++r) {
     const int head = head0 + 4 * group + r;

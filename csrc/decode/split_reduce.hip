@@ -1,6 +1,6 @@
-// Split-K, second launch: grid (rows, heads), 256 threads, two output dims a thread. Merges the partial softmaxes of a head: with M the largest
-// maximum, split s counts with weight 2^(m_s - M). Lane s of each wave holds split s's maximum, sum and weight, so all are loaded at once and
-// none needs an indexed register (which would live in scratch memory).
+// Split-K, second launch: grid (rows, heads), 256 threads, two output dims a thread. Merges the partial softmaxes of a head: with
+// M the largest maximum, split s counts with weight 2^(m_s - M). Lane s of each wave holds split s's maximum, sum and weight, so
+// all are loaded at once and none needs an indexed register (which would live in scratch memory).
 #if defined(__gfx950__)
 #include "base_tile.h"
 
@@ -19,7 +19,8 @@ template <typename Partial> __device__ __forceinline__ void split_reduce(const D
     max = ml[0];
     sum = ml[1];
   }
-  // A split that attended nothing has a sum of 0; its accumulators may hold anything, NaN included, so it is left out, not multiplied by 0.
+  // A split that attended nothing has a sum of 0 and did not write its accumulators: leave out whatever is there, NaN included,
+  // by selecting; multiplying by 0 would not.
   const bool active = sum != 0.0f;
   float merged_max = active ? max : NO_MAX;
 #pragma unroll
@@ -44,12 +45,17 @@ template <typename Partial> __device__ __forceinline__ void split_reduce(const D
     }
   }
   const float inverse = inverse_denominator(p, head, merged_max, merged_sum);
-  store_unaligned(p.out + row * p.out_row_stride + head * p.out_head_stride + 2 * tid, __builtin_convertvector(total * inverse, bf16x2));
+  store_unaligned(p.out + row * p.out_row_stride + head * p.out_head_stride + 2 * tid,
+                  __builtin_convertvector(total * inverse, bf16x2));
   if (p.lse != nullptr && tid == 0)
     p.lse[static_cast<int64_t>(row) * p.heads + head] = log_sum_exp(merged_max, merged_sum);
 }
 
-extern "C" __global__ __launch_bounds__(THREADS, 8) void mla_decode_split_reduce_f32(const DecodeParams p) { split_reduce<float>(p); }
+extern "C" __global__ __launch_bounds__(THREADS, 8) void mla_decode_split_reduce_f32(const DecodeParams p) {
+  split_reduce<float>(p);
+}
 
-extern "C" __global__ __launch_bounds__(THREADS, 8) void mla_decode_split_reduce_bf16(const DecodeParams p) { split_reduce<bf16>(p); }
+extern "C" __global__ __launch_bounds__(THREADS, 8) void mla_decode_split_reduce_bf16(const DecodeParams p) {
+  split_reduce<bf16>(p);
+}
 #endif

@@ -5,7 +5,7 @@
 // One paged cache and each row's ragged list of slots in it. Absent: null pointers and zeros.
 struct Segment {
   const uint8_t* cache;   // blocks of block_size records (cache_layout.h), `block_stride` apart
-  const int32_t* indices; // [indptr[rows]] slot = block * block_size + place in the block; < 0 or >= num_slots: attends to nothing
+  const int32_t* indices; // [indptr[rows]] slot = block * block_size + place in it; < 0 or >= num_slots: attends to nothing
   const int32_t* indptr;  // [rows + 1] row r's slots are indices[indptr[r] : indptr[r + 1]]
   int64_t block_stride;   // bytes, >= block_size * TOKEN_BYTES; block * block_stride may pass 4 GiB
   int32_t num_slots;
@@ -27,10 +27,15 @@ struct DecodeParams {
   float scale;         // of q . k, natural-log domain
 };
 
-static_assert(sizeof(Segment) == 40 && __builtin_offsetof(Segment, block_stride) == 24 && __builtin_offsetof(Segment, num_slots) == 32 &&
-                  __builtin_offsetof(Segment, block_size) == 36,
-              "Segment must match the host's bytes");
-static_assert(sizeof(DecodeParams) == 176 && __builtin_offsetof(DecodeParams, partial_ml) == 40 && __builtin_offsetof(DecodeParams, q_row_stride) == 48 &&
-                  __builtin_offsetof(DecodeParams, main) == 80 && __builtin_offsetof(DecodeParams, extra) == 120 && __builtin_offsetof(DecodeParams, rows) == 160 &&
-                  __builtin_offsetof(DecodeParams, scale) == 172,
-              "DecodeParams must match the host's bytes");
+// The host packs the same structs with Python's struct module: these are its offsets.
+#define HOST_OFFSET(Struct, member, offset) static_assert(__builtin_offsetof(Struct, member) == offset, "the host's bytes differ")
+HOST_OFFSET(Segment, block_stride, 24);
+HOST_OFFSET(Segment, num_slots, 32);
+HOST_OFFSET(DecodeParams, partial_ml, 40);
+HOST_OFFSET(DecodeParams, q_row_stride, 48);
+HOST_OFFSET(DecodeParams, main, 80);
+HOST_OFFSET(DecodeParams, extra, 120);
+HOST_OFFSET(DecodeParams, rows, 160);
+HOST_OFFSET(DecodeParams, scale, 172);
+#undef HOST_OFFSET
+static_assert(sizeof(Segment) == 40 && sizeof(DecodeParams) == 176, "the host's bytes differ");

@@ -13,7 +13,8 @@ constexpr int WAVE_SIZE = 64;
 constexpr float LOG2_E = 1.4426950408889634f;
 constexpr float LN_2 = 0.6931471805599453f;
 
-// Global memory is not always aligned to the vector: a cache record to 8 bytes only, a row of q to one element. The hardware takes any address.
+// Global memory is not always aligned to the vector: a cache record to 8 bytes only, a row of q to one element. The hardware
+// takes any address.
 template <typename Vector> __device__ __forceinline__ Vector load_unaligned(const void* address) {
   typedef Vector Loose __attribute__((aligned(2)));
   return *static_cast<const Loose*>(address);
@@ -23,7 +24,7 @@ template <typename Vector> __device__ __forceinline__ void store_unaligned(void*
   *static_cast<Loose*>(address) = value;
 }
 
-// D[16][16] += A[16][32] * B[32][16], fp32 += bf16 * bf16, in 4 passes of 4 clocks. Lane l, with g = l / 16 and t = 0..7, r = 0..3, holds
+// D[16][16] += A[16][32] * B[32][16], fp32 += bf16 * bf16, in 4 passes of 4 clocks. With g = l / 16, element t or r of lane l is
 //   A[l % 16][8 g + t],   B[8 g + t][l % 16],   D[4 g + r][l % 16].
 __device__ __forceinline__ f32x4 mfma_16x16x32(bf16x8 a, bf16x8 b, f32x4 d) {
   return __builtin_amdgcn_mfma_f32_16x16x32_bf16(a, b, d, 0, 0, 0);
@@ -34,7 +35,8 @@ template <int BYTE> __device__ __forceinline__ float cvt_f32_fp8(uint32_t packed
   return __builtin_amdgcn_cvt_f32_fp8(static_cast<int>(packed), BYTE);
 }
 
-// A UE8M0 scale, 2^(byte - 127). Byte 0 is 2^-127, which fp32 has only as a denormal, and byte 255 is NaN: both want the top mantissa bit.
+// A UE8M0 scale, 2^(byte - 127). Byte 0 is 2^-127, which fp32 has only as a denormal, and byte 255 is NaN: both want the top
+// mantissa bit.
 __device__ __forceinline__ float scale_from_ue8m0(uint32_t byte) {
   const uint32_t mantissa = byte == 0 || byte == 255 ? 1u << 22 : 0;
   return __builtin_bit_cast(float, byte << 23 | mantissa);
@@ -49,7 +51,6 @@ __device__ __forceinline__ float rcp_approx(float x) { return __builtin_amdgcn_r
 __device__ __forceinline__ float from_lane(float x, int source) {
   return __builtin_bit_cast(float, __builtin_amdgcn_ds_bpermute(4 * source, __builtin_bit_cast(int, x)));
 }
-__device__ __forceinline__ float from_lane_xor(float x, int lane, int mask) { return from_lane(x, lane ^ mask); }
 
 // The value of `x` in lane `source`, the same for all lanes, as a scalar register.
 __device__ __forceinline__ float broadcast_lane(float x, int source) {

@@ -1,5 +1,6 @@
-// The few words of HIP that our kernels use. A ROCm compiler brings its own runtime header (it force-includes a wrapper, which we test for);
-// any other clang with the AMDGPU target gets the same words from here, so that no ROCm installation is needed to build.
+// The few words of HIP that our kernels use. A ROCm compiler brings its own runtime header (it force-includes a wrapper, which we
+// test for); any other clang with the AMDGPU target gets the same words from here, so that no ROCm installation is needed to
+// build.
 #pragma once
 
 #if defined(__CLANG_HIP_RUNTIME_WRAPPER_H__)
@@ -10,8 +11,8 @@
 #define __global__ __attribute__((global))
 #define __shared__ __attribute__((shared))
 #define __forceinline__ inline __attribute__((always_inline))
-// clang's own launch_bounds attribute leaves the largest workgroup at 1024 threads, hence a cap of 128 VGPRs and other code than ROCm's: say
-// both facts in the backend's own terms. The second number is waves per SIMD ("execution unit").
+// clang's own launch_bounds attribute leaves the largest workgroup at 1024 threads, hence a cap of 128 VGPRs and other code than
+// ROCm's: say both facts in the backend's own terms. The second number is waves per SIMD ("execution unit").
 #define __launch_bounds__(threads, waves) __attribute__((amdgpu_flat_work_group_size(1, threads), amdgpu_waves_per_eu(waves)))
 
 // A bare clang has no C library headers for the device.
@@ -46,7 +47,8 @@ struct BlockIndex {
 static constexpr hip_shim::ThreadIndex threadIdx{};
 static constexpr hip_shim::BlockIndex blockIdx{};
 
-// Everything written before it by any thread of the workgroup is seen after it by all. s_barrier itself waits for no memory: the fences do.
+// Everything written before it by any thread of the workgroup is seen after it by all. s_barrier itself waits for no memory: the
+// fences do.
 static __device__ __forceinline__ void __syncthreads() {
   __builtin_amdgcn_fence(__ATOMIC_RELEASE, "workgroup");
   __builtin_amdgcn_s_barrier();
