@@ -60,7 +60,7 @@ def _run(args: argparse.Namespace) -> int:
     shape = {name: getattr(args, name) for name in SHAPE if getattr(args, name) is not None}
     if args.case and shape:
         raise InputError(f"--case {args.case} already says the shape; leave out --{', --'.join(shape)}")
-    case = Case.named(args.case) if args.case else Case(name="command line", **(SHAPE | shape))
+    case = Case.named(args.case) if args.case else Case.make(**(SHAPE | shape))
     result = run(args.kernel, case, on=args.on, split_k=args.split_k, partials=args.partials)
     _show(result.as_dict(), args.json, lambda: result)
     return 0
@@ -185,7 +185,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,110 @@
+"""The command line as a user meets it: exit codes, one clear line for a mistake, JSON where it is asked for."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from sparse_mla import cli, notebooks
+
+
+def sparse_mla(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "sparse_mla", *arguments], capture_output=True, text=True)
+
+
+def test_run_prints_one_json_object() -> None:
+    shape = ("--heads", "16", "--rows", "2", "--main", "64", "--extra", "96", "--split-k", "auto", "--on", "emulator")
+    done = sparse_mla("run", "base", *shape, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    result = json.loads(done.stdout)
+    assert result["kernel"] == "base"
+    assert result["kind"] == "emulated"
+    assert 0 < result["rel_l2"] <= 3e-3
+    assert 0 < result["max_abs"] < 0.1
+    assert result["wave_instructions"] > 1000
+    assert result["seconds"] > 0
+    assert result["split_k"] in (1, 2, 4, 8, 16)
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (("run", "bose"), "base"),
+        (("run", "base", "--case", "pro-csa-h61"), "pro-csa-h16"),
+        (("run", "base", "--case", "pro-csa-h16", "--rows", "3"), "leave out --rows"),
+        (("run", "base", "--heads", "0"), "at least 1 head"),
+        (("run", "base", "--main", "-5"), "no negative length"),
+        (("run", "base", "--split-k", "3"), "auto, 1, 2, 4, 8, 16"),
+        (("run", "base", "--rows", "two"), "invalid int value"),
+        (("run", "base", "--main", "32", "--extra", "0", "--rows", "1", "--on", "gpu"), "GPU"),
+        (("build", "--compiler", "no/such/clang"), "no/such/clang"),
+        (("isa",), "--rows"),
+        (("isa", "bose"), "base"),
+        (("notebooks", "run", "99"), "00_start_here"),
+        (("frobnicate",), "invalid choice"),
+        ((), "COMMAND"),
+    ],
+)
+def test_a_mistake_is_one_clear_line_and_exit_2(arguments: tuple[str, ...], said: str, capfd: pytest.CaptureFixture[str]) -> None:
+    try:
+        code = cli.main(arguments)
+    except SystemExit as leaving:  # argparse's way
+        code = int(leaving.code or 0)
+    printed = capfd.readouterr()
+    assert (code, printed.out) == (2, "")
+    assert said in printed.err
+    assert "Traceback" not in printed.err
+
+
+@pytest.mark.parametrize("command", ["doctor", "cases", "build", "isa --rows", "notebooks list"])
+def test_what_prints_a_table_prints_json(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([*command.split(), "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data
+    assert cli.main(command.split()) == 0
+    assert len(capsys.readouterr().out.splitlines()) > len(data if isinstance(data, list) else data["checks"]) - 1
+
+
+def test_isa_shows_source_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["isa", "base"]) == 0
+    text = capsys.readouterr().out
+    assert "v_mfma_f32_16x16x32_bf16" in text
+    assert ".loc" in text
+
+
+def test_a_reader_that_stops_reading_is_no_error() -> None:
+    done = subprocess.run(f"{sys.executable} -m sparse_mla isa base | head -1", shell=True, capture_output=True, text=True)
+    assert done.stderr == ""
+
+
+@pytest.fixture
+def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A notebook with a parameter, and a last cell that fails where the parameter is 0."""
+    cells = [nbformat.v4.new_code_cell("rows: int = 2", metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell("import sys; print(60 // rows, sys.executable)")]
+    path = tmp_path / "00_book.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    monkeypatch.setattr(notebooks, "folder", lambda name: tmp_path)
+    return path
+
+
+def test_notebooks_run_with_parameters_into_a_page_without_network(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = book.parent / "out"
+    assert cli.main(["notebooks", "run", "00", "-p", "rows", "5", "--out", str(out), "--json"]) == 0
+    (done,) = json.loads(capsys.readouterr().out)
+    assert (done["name"], done["error"]) == ("00_book", None)
+    page = (out / "00_book.html").read_text()
+    assert f"12 {sys.executable}" in page
+    assert "<script" not in page
+
+
+def test_a_failing_notebook_shows_its_traceback_and_keeps_what_ran(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = book.parent / "out"
+    assert cli.main(["notebooks", "run", "-p", "rows", "0", "--out", str(out)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out.startswith("failed")
+    assert "ZeroDivisionError" in printed.err
+    assert "ZeroDivisionError" in (out / "00_book.ipynb").read_text()
+    assert "ZeroDivisionError" in (out / "00_book.html").read_text()
