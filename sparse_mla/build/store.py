@@ -29,7 +29,7 @@ def cache_root() -> Path:
 
 
 def cached(
-    kind: str, key: bytes | str, make: Callable[[Path], None], suffix: str, *, what: str | None = None, root: Path | None = None
+    kind: str, key: bytes | str, make: Callable[[Path], object], suffix: str, *, what: str | None = None, root: Path | None = None
 ) -> Path:
     """The path of entry `key` among entries of `kind`, made now by `make(path)` if it is not there yet.
 
