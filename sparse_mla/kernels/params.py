@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ctypes import Structure, c_float, c_int32, c_int64, c_uint64
 
 import torch
@@ -45,18 +46,23 @@ class DecodeParams(Structure):
     ]
 
 
-def _address(tensor: torch.Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()
+Place = Callable[[torch.Tensor, str], int]
+"""The address at which a kernel finds a tensor, which is called by this name in error messages."""
 
 
-def _segment(segment: Segment | None) -> SegmentParams:
+def device_address(tensor: torch.Tensor, name: str) -> int:
+    """Where a tensor of the device that runs the kernel lies."""
+    return tensor.data_ptr()
+
+
+def _segment(segment: Segment | None, name: str, place: Place) -> SegmentParams:
     if segment is None:
         return SegmentParams()
     cache = segment.cache
     return SegmentParams(
-        cache=_address(cache.storage),
-        indices=_address(segment.indices),
-        indptr=_address(segment.indptr),
+        cache=place(cache.storage, f"{name} cache"),
+        indices=place(segment.indices, f"{name} indices"),
+        indptr=place(segment.indptr, f"{name} indptr"),
         block_stride=cache.layout.block_stride,
         num_slots=cache.num_slots,
         block_size=cache.layout.block_size,
@@ -71,21 +77,26 @@ def pack(
     partial_acc: torch.Tensor | None = None,
     partial_ml: torch.Tensor | None = None,
     split_k: int = 1,
+    place: Place = device_address,
 ) -> DecodeParams:
     """The argument of one launch; `out` bf16 `[rows, heads, 512]`, `lse` f32 `[rows, heads]`, partials per `workspace_shape`."""
+
+    def at(tensor: torch.Tensor | None, name: str) -> int:
+        return 0 if tensor is None else place(tensor, name)
+
     return DecodeParams(
-        q=_address(inputs.q),
-        out=_address(out),
-        lse=_address(lse),
-        attn_sink=_address(inputs.attn_sink),
-        partial_acc=_address(partial_acc),
-        partial_ml=_address(partial_ml),
+        q=at(inputs.q, "q"),
+        out=at(out, "out"),
+        lse=at(lse, "lse"),
+        attn_sink=at(inputs.attn_sink, "attn_sink"),
+        partial_acc=at(partial_acc, "partial_acc"),
+        partial_ml=at(partial_ml, "partial_ml"),
         q_row_stride=inputs.q.stride(0),
         q_head_stride=inputs.q.stride(1),
         out_row_stride=out.stride(0),
         out_head_stride=out.stride(1),
-        main=_segment(inputs.main),
-        extra=_segment(inputs.extra),
+        main=_segment(inputs.main, "main", place),
+        extra=_segment(inputs.extra, "extra", place),
         rows=inputs.rows,
         heads=inputs.heads,
         split_k=split_k,

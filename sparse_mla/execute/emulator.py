@@ -1,0 +1,50 @@
+"""A decode on the emulator: the compiled kernels' machine code on the case's own tensors."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+
+from sparse_mla.build import compile_hip, csrc_dir
+from sparse_mla.gfx950.assembly import parse
+from sparse_mla.gfx950.decode import Code, decode
+from sparse_mla.gfx950.machine import Launched, Memory, launch
+from sparse_mla.kernels.catalogue import KernelSpec, Partials
+from sparse_mla.kernels.inputs import DecodeInputs
+from sparse_mla.kernels.params import pack
+from sparse_mla.kernels.split_k import workspace_shape
+
+
+@lru_cache(maxsize=64)
+def load(source: str) -> dict[str, Code]:
+    """The kernels of one source under csrc/, compiled for gfx950 and decoded for the engine, by symbol."""
+    program = parse(compile_hip(csrc_dir() / source).text)
+    return {name: decode(kernel) for name, kernel in program.kernels.items()}
+
+
+def decode_on_emulator(
+    spec: KernelSpec,
+    inputs: DecodeInputs,
+    *,
+    split_k: int,
+    partials: Partials,
+    out: torch.Tensor | None = None,
+    threads: int | None = None,
+) -> tuple[torch.Tensor, torch.Tensor, tuple[Launched, ...]]:
+    """Runs a decode's launches; gives out bf16 [rows, heads, 512], lse f32 [rows, heads], and what each launch did.
+
+    Outputs and workspace start as NaN, so that what a kernel fails to write is seen.
+    """
+    out = torch.full(inputs.q.shape, torch.nan, dtype=torch.bfloat16) if out is None else out
+    lse = torch.full(inputs.q.shape[:2], torch.nan)
+    acc_shape, ml_shape = workspace_shape(inputs.rows, inputs.heads, split_k)
+    acc = torch.full(acc_shape, torch.nan, dtype=torch.float32 if partials == "fp32" else torch.bfloat16)
+    ml = torch.full(ml_shape, torch.nan)
+    done = []
+    for step in spec.launches(inputs.rows, inputs.heads, split_k, partials):
+        memory = Memory()
+        params = pack(inputs, out=out, lse=lse, partial_acc=acc, partial_ml=ml, split_k=split_k, place=memory.map)
+        code = load(step.source)[step.symbol]
+        done.append(launch(code, step.grid, (step.block,), bytes(params), memory, threads=threads))
+    return out, lse, tuple(done)

@@ -1,0 +1,71 @@
+"""`run(kernel, case, on=...)`: one decode, wherever it can run, compared with the float64 oracle."""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache
+from typing import Literal
+
+import torch
+
+from sparse_mla.errors import BackendError, InputError
+from sparse_mla.execute.emulator import decode_on_emulator
+from sparse_mla.execute.result import Kind, Result
+from sparse_mla.gfx950.machine import Launched
+from sparse_mla.kernels.case import Case
+from sparse_mla.kernels.catalogue import Partials, kernel_named
+from sparse_mla.kernels.compare import compare
+from sparse_mla.kernels.reference import Reference, reference
+from sparse_mla.kernels.split_k import plan_split
+
+PLACES = ("emulator", "reference", "gpu")
+
+
+@lru_cache(maxsize=16)
+def expected(case: Case) -> Reference:
+    """The oracle's answer to a case."""
+    return reference(case.inputs())
+
+
+def run(
+    kernel: str,
+    case: Case,
+    on: Literal["emulator", "reference", "gpu"] = "emulator",
+    split_k: int | Literal["auto"] = "auto",
+    partials: Partials = "fp32",
+    *,
+    threads: int | None = None,
+) -> Result:
+    """Decodes `case` with a kernel of the catalogue. `split_k` "auto" asks the planner, which reads the host-side lengths.
+
+    Raises InputError for a kernel, split or shape that is not supported, BackendError where there is no such device.
+    """
+    spec = kernel_named(kernel)
+    inputs = case.inputs()
+    lens = case.main, case.extra_lens if inputs.extra else None
+    split = plan_split(*lens, inputs.heads) if split_k == "auto" else split_k
+    spec.check(inputs, split, partials)
+    kind: Kind
+    launches: tuple[Launched, ...] = ()
+    start = time.perf_counter()
+    if on == "emulator":
+        out, lse, launches = decode_on_emulator(spec, inputs, split_k=split, partials=partials, threads=threads)
+        seconds, kind = sum(launch.seconds for launch in launches), "emulated"
+    elif on == "reference":
+        answer = reference(inputs)
+        out, lse, kind = answer.out.bfloat16(), answer.lse.float(), "computed"
+        seconds = time.perf_counter() - start
+    elif on == "gpu":
+        raise BackendError(f"{_no_gpu()}; use --on emulator, which executes the same machine code on the CPU")
+    else:
+        raise InputError(f"on is {on!r}; it may be {', '.join(PLACES)}")
+    return Result(kernel, case, kind, out, lse, split, compare(out, expected(case).out), seconds, launches)
+
+
+def _no_gpu() -> str:
+    """Why the HIP kernels cannot run on a device here."""
+    if torch.version.hip is None:
+        return "torch here is not a ROCm build, so there is no gfx950 device to run on"
+    if not torch.cuda.is_available():
+        return "torch sees no AMD GPU"
+    return "launching on a device is not part of this version"

@@ -1,0 +1,189 @@
+"""Assembly text to a program: instructions with their operands, labels, source lines and each kernel's descriptor.
+
+The text is what `clang -S` and Triton print for AMDGPU. Nothing here knows what an instruction means.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from sparse_mla.errors import AssemblyError, InputError
+
+_SPECIAL = {"vcc": (106, 2), "vcc_lo": (106, 1), "vcc_hi": (107, 1), "m0": (124, 1), "exec": (126, 2), "exec_lo": (126, 1),
+            "exec_hi": (127, 1), "flat_scratch": (102, 2), "flat_scratch_lo": (102, 1), "flat_scratch_hi": (103, 1)}  # fmt: skip
+_REGISTER = re.compile(r"([vsa])(?:(\d+)|\[(\d+)(?::(\d+))?\])$")
+_NUMBER = re.compile(r"-?(0x[0-9a-f]+|\d+)$", re.I)
+_FLOAT = re.compile(r"-?\d+\.\d+(e[+-]?\d+)?$")
+_MODIFIER = re.compile(r"([a-z_0-9]+)(?::(\[[^\]]*\]|[^\s,]+))?$", re.I)
+_LOC = re.compile(r"\.loc\s+(\d+)\s+(\d+)")
+_FILE = re.compile(r'\.file\s+(\d+)\s+(?:"([^"]*)"\s+)?"([^"]*)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Arg:
+    """One operand as written. kind: v, a, s (registers), int, float, label, off. `first`/`count`: which registers."""
+
+    kind: str
+    first: int = 0
+    count: int = 1
+    value: int | float | str = 0
+    neg: bool = False
+    abs: bool = False
+    sext: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One static instruction. `mnemonic` is as written, `source` is (file, line) or None, `line` counts lines of the text."""
+
+    mnemonic: str
+    args: tuple[Arg, ...]
+    modifiers: dict[str, str]
+    text: str
+    line: int
+    source: tuple[str, int] | None
+
+    @property
+    def source_line(self) -> str:
+        """`file:line`, or `asm:line` where the compiler gave none."""
+        return f"{self.source[0]}:{self.source[1]}" if self.source else f"asm:{self.line}"
+
+
+@dataclass
+class Kernel:
+    """One kernel: its instructions, labels (name -> index) and the `.amdhsa_*` directives of its descriptor."""
+
+    name: str
+    instructions: list[Instruction] = field(default_factory=list)
+    labels: dict[str, int] = field(default_factory=dict)
+    descriptor: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def lds_bytes(self) -> int:
+        """Statically allocated LDS of a workgroup, bytes."""
+        return self.descriptor.get("group_segment_fixed_size", 0)
+
+    @property
+    def registers(self) -> dict[str, int]:
+        """How many registers of each file the instructions name: {'v': ..., 'a': ..., 's': ...}."""
+        used = {"v": 0, "a": 0, "s": 0}
+        for instruction in self.instructions:
+            for arg in instruction.args:
+                if arg.kind in used and not (arg.kind == "s" and arg.first >= 102):
+                    used[arg.kind] = max(used[arg.kind], arg.first + arg.count)
+        return used
+
+
+@dataclass(frozen=True)
+class Program:
+    """All kernels of one assembly text, by symbol."""
+
+    kernels: dict[str, Kernel]
+    text: str
+
+    def __getitem__(self, name: str) -> Kernel:
+        try:
+            return self.kernels[name]
+        except KeyError:
+            raise InputError(f"no kernel {name!r} in this assembly; it has {', '.join(self.kernels) or 'none'}") from None
+
+
+def parse_arg(text: str) -> Arg:
+    """One operand; raises ValueError for what is not one."""
+    neg = absolute = False
+    if text.startswith("-") and not _NUMBER.match(text) and not _FLOAT.match(text):
+        neg, text = True, text[1:]
+    if text.startswith("|") and text.endswith("|"):
+        absolute, text = True, text[1:-1]
+    if text.startswith("sext(") and text.endswith(")"):
+        inner = parse_arg(text[5:-1])
+        return Arg(inner.kind, inner.first, inner.count, sext=True)
+    if m := _REGISTER.match(text):
+        first = int(m[2] or m[3])
+        return Arg(m[1], first, int(m[4] or first) - first + 1, neg=neg, abs=absolute)
+    if text in _SPECIAL:
+        return Arg("s", *_SPECIAL[text], neg=neg, abs=absolute)
+    if _NUMBER.match(text):
+        return Arg("int", value=int(text, 0), neg=neg, abs=absolute)
+    if _FLOAT.match(text):
+        return Arg("float", value=float(text), neg=neg, abs=absolute)
+    if text == "off":
+        return Arg("off")
+    if re.match(r"[.\w$]+$", text) and not text[0].isdigit():
+        return Arg("label", value=text)
+    raise ValueError(text)
+
+
+def parse_instruction(text: str, line: int = 0, source: tuple[str, int] | None = None) -> Instruction:
+    """One instruction line (comments already removed)."""
+    mnemonic, _, rest = text.strip().partition(" ")
+    args: list[Arg] = []
+    modifiers: dict[str, str] = {}
+    if mnemonic.startswith("s_waitcnt"):   # `vmcnt(0) lgkmcnt(0)` is not an operand list
+        return Instruction(mnemonic, (), {"wait": rest.strip()}, text.strip(), line, source)
+    # Commas part operands; behind the last one, spaces part modifiers.
+    parts = re.split(r",(?![^\[]*\])", rest) if rest.strip() else []
+    tokens = [part.strip() for part in parts]
+    if tokens:
+        *head, last = tokens
+        words = re.findall(r"[^\s\[]*\[[^\]]*\]|\S+", last)
+        tokens = head + words[:1]
+        extra = words[1:]
+        # `v_mul v0, v1, v2 clamp`: the first word is an operand unless it is itself a modifier (`ds_nop gds`).
+    else:
+        extra = []
+    try:
+        args = [parse_arg(token) for token in tokens]
+    except ValueError as bad:
+        raise AssemblyError(f"line {line}: cannot read operand {str(bad)!r} of `{text.strip()}`") from None
+    for word in extra:
+        if not (m := _MODIFIER.match(word)):
+            raise AssemblyError(f"line {line}: cannot read modifier {word!r} of `{text.strip()}`")
+        modifiers[m[1]] = m[2] or ""
+    return Instruction(mnemonic, tuple(args), modifiers, text.strip(), line, source)
+
+
+def parse(text: str) -> Program:
+    """Parse a whole assembly file.
+
+    Raises AssemblyError, with the line, for an operand or modifier that is not AMDGPU syntax.
+    """
+    files: dict[int, str] = {}
+    bodies: dict[str, Kernel] = {}
+    kernels: dict[str, Kernel] = {}
+    functions = set(re.findall(r"\.type\s+([\w.$]+),\s*@function", text))
+    body: Kernel | None = None
+    source: tuple[str, int] | None = None
+    descriptor: Kernel | None = None
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = raw.split(";", 1)[0].split("//", 1)[0].strip()
+        if not line:
+            continue
+        if line.endswith(":"):
+            label = line[:-1]
+            if label in functions:
+                body, source = bodies.setdefault(label, Kernel(label)), None
+            elif body is not None:
+                body.labels[label] = len(body.instructions)
+        elif line[0] == ".":
+            word, *tail = line.split(maxsplit=1)
+            rest = tail[0] if tail else ""
+            if m := _LOC.match(line):
+                source = (files.get(int(m[1]), f"file {m[1]}"), int(m[2])) if int(m[2]) else None
+            elif m := _FILE.match(line):
+                files[int(m[1])] = m[3] if m[1] == "0" or not m[2] else str(PurePosixPath(m[2]) / m[3])
+            elif word == ".amdhsa_kernel":
+                name = rest.strip()
+                descriptor = kernels[name] = bodies.get(name, Kernel(name))
+            elif word == ".end_amdhsa_kernel":
+                descriptor = None
+            elif descriptor is not None and word.startswith(".amdhsa_"):
+                value = rest.strip()
+                descriptor.descriptor[word.removeprefix(".amdhsa_")] = int(value, 0) if _NUMBER.match(value) else 0
+            elif word == ".size":
+                body = None   # what follows a function is data
+        elif body is not None:
+            body.instructions.append(parse_instruction(line.replace("\t", " "), number, source))
+    return Program(kernels, text)

@@ -1,0 +1,186 @@
+// Arithmetic on 64 lanes, as the rows in isa/ call it. Each function says whose rule it follows where C would differ.
+#pragma once
+#include "engine.h"
+
+#define to_u(x) __builtin_convertvector(x, uv)
+#define to_i(x) __builtin_convertvector(x, iv)
+#define to_f(x) __builtin_convertvector(x, fv)
+#define to_U(x) __builtin_convertvector(x, Uv)
+#define to_I(x) __builtin_convertvector(x, Iv)
+#define to_F(x) __builtin_convertvector(x, Fv)
+#define fma(a, b, c) __builtin_elementwise_fma(a, b, c)
+#define umin(a, b) __builtin_elementwise_min(a, b)   // integers only: floats go through fmin2 / fmax2
+#define umax(a, b) __builtin_elementwise_max(a, b)
+#define floor(a) __builtin_elementwise_floor(a)
+#define ceil(a) __builtin_elementwise_ceil(a)
+#define trunc(a) __builtin_elementwise_trunc(a)
+#define rndne(a) __builtin_elementwise_roundeven(a)
+#define sqrt(a) __builtin_elementwise_sqrt(a)
+
+INLINE uv splat(u32 x) { return (uv)x; }
+INLINE iv is_nan(fv x) { return x != x; }
+INLINE iv is_snan(fv x) { return is_nan(x) & (((uv)x & 0x400000u) == 0); }
+INLINE fv quiet(fv x) { return (fv)((uv)x | 0x400000u); }
+
+// IEEE mode: a signalling NaN comes back quiet, a quiet one loses to a number, and -0 < +0.
+INLINE fv fmin2(fv a, fv b) {
+  uv r = select((a < b) | is_nan(b), (uv)a, (uv)b);
+  r = select(a == b, (uv)a | (uv)b, r);
+  r = select(is_snan(b), (uv)quiet(b), r);
+  return (fv)select(is_snan(a), (uv)quiet(a), r);
+}
+INLINE fv fmax2(fv a, fv b) {
+  uv r = select((a > b) | is_nan(b), (uv)a, (uv)b);
+  r = select(a == b, (uv)a & (uv)b, r);
+  r = select(is_snan(b), (uv)quiet(b), r);
+  return (fv)select(is_snan(a), (uv)quiet(a), r);
+}
+
+INLINE Fv pow2(Iv n) { return (Fv)((n + 1023) << 52); }   // -1022 <= n <= 1023
+// 2^x and log2(x) through double, so that the result is the correctly rounded float in all but a few cases per billion;
+// the device promises 1 ulp. Denormal results are kept.
+INLINE fv exp2v(fv x) {
+  fv c = (fv)select(x > 200.0f, (uv)(fv)200.0f, select(x < -200.0f, (uv)(fv)-200.0f, (uv)x));
+  c = (fv)select(is_nan(x), (uv)(fv)0.0f, (uv)c);
+  fv n = rndne(c);
+  Fv t = to_F(c - n) * 0.69314718055994530942;
+  Fv p = (Fv)(1.0 / 39916800.0);
+  const f64 inv[] = {1.0 / 3628800.0, 1.0 / 362880.0, 1.0 / 40320.0, 1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0,
+                     1.0 / 24.0,      1.0 / 6.0,      0.5,           1.0,          1.0};
+#pragma clang loop unroll(full)
+  for (int k = 0; k < 11; ++k) p = p * t + inv[k];
+  uv r = (uv)to_f(p * pow2(to_I(n)));
+  return (fv)select(is_nan(x), (uv)quiet(x), r);
+}
+INLINE fv log2v(fv x) {
+  Uv bits = (Uv)to_F(x);                                     // every float, denormal or not, is a normal double
+  Iv e = (Iv)((bits >> 52) & 0x7ff) - 1023;
+  Fv m = (Fv)((bits & 0xfffffffffffffull) | 0x3ff0000000000000ull);
+  Iv big = m > 1.4142135623730951;
+  m = big ? m * 0.5 : m;
+  e -= big;
+  Fv s = (m - 1.0) / (m + 1.0), s2 = s * s, p = (Fv)(1.0 / 19.0);
+#pragma clang loop unroll(full)
+  for (int k = 17; k >= 1; k -= 2) p = p * s2 + 1.0 / k;
+  uv r = (uv)to_f(to_F(e) + p * s * 2.8853900817779268147);
+  r = select(x == 0.0f, splat(0xff800000u), r);
+  r = select((uv)x == 0x7f800000u, splat(0x7f800000u), r);
+  r = select(x < 0.0f, splat(0x7fc00000u), r);
+  return (fv)select(is_nan(x), (uv)quiet(x), r);
+}
+INLINE fv rcp(fv x) { return 1.0f / x; }
+INLINE fv rsq(fv x) { return to_f(1.0 / sqrt(to_F(x))); }
+INLINE fv fract(fv x) { return fmin2(x - floor(x), (fv)0.99999994f); }   // never 1.0, as the manual says
+
+INLINE fv ldexp(fv x, iv n) {   // x * 2^n, exact until the one rounding at the end
+  iv c = n < -300 ? (iv)-300 : n > 300 ? (iv)300 : n;
+  return to_f(to_F(x) * pow2(to_I(c)));
+}
+
+// Float to integer saturates and a NaN gives 0, where C leaves both undefined.
+INLINE uv f_to_u(fv x) {
+  fv t = (fv)select(x > 0.0f, (uv)x, splat(0));
+  fv s = (fv)select(t < 4294967296.0f, (uv)t, splat(0));
+  return select(t < 4294967296.0f, to_u(s), splat(~0u));
+}
+INLINE iv f_to_i(fv x) {
+  fv s = (fv)select((x > -2147483904.0f) & (x < 2147483648.0f), (uv)x, splat(0));
+  iv r = to_i(s);
+  r = (iv)select(x >= 2147483648.0f, splat(0x7fffffff), (uv)r);
+  return (iv)select(x < -2147483648.0f, splat(0x80000000u), (uv)r);
+}
+
+INLINE uv f_to_bf16(fv x) {   // round to nearest even; a NaN stays one
+  uv b = (uv)x, r = (b + 0x7fffu + ((b >> 16) & 1)) >> 16;
+  return select(is_nan(x), (b >> 16) | 0x40u, r);
+}
+INLINE fv bf16_to_f(uv x) { return (fv)(x << 16); }
+
+// OCP fp8: e4m3fn has no infinity and one NaN a sign (S.1111.111); e5m2 is IEEE-like.
+INLINE fv e4m3_to_f(uv x) {
+  uv s = (x & 0x80u) << 24, m = x & 0x7fu;
+  uv normal = (m << 20) + (120u << 23);                           // rebias 7 -> 127
+  uv tiny = (uv)(to_f((iv)m) * 0.001953125f);                     // m * 2^-9
+  uv r = select((iv)(m >= 8u), normal, tiny);
+  return (fv)(s | select((iv)(m == 0x7fu), splat(0x7fc00000u), r));
+}
+INLINE fv e5m2_to_f(uv x) {
+  uv s = (x & 0x80u) << 24, m = x & 0x7fu;
+  uv r = select((iv)(m >= 4u), (m << 21) + (112u << 23), (uv)(to_f((iv)m) * 1.52587890625e-5f));   // 2^-16
+  r = select((iv)(m >= 0x7cu), 0x7f800000u | ((m & 3u) << 21), r);
+  return (fv)(s | select((iv)(m > 0x7cu), splat(0x7fc00000u), r));
+}
+
+// Bytes of b:a (b the high dword) picked by the four selectors of sel; 8..11 repeat a sign, 12 is 0, above it 0xff.
+INLINE uv perm(uv hi, uv lo, uv sel) {
+  Uv both = to_U(hi) << 32 | to_U(lo);
+  uv r = splat(0);
+#pragma clang loop unroll(full)
+  for (u32 k = 0; k < 4; ++k) {
+    uv s = (sel >> (8 * k)) & 0xffu;
+    uv byte = to_u(both >> to_U((s & 7u) * 8u)) & 0xffu;
+    uv sign = (uv)-(iv)(to_u(both >> to_U((s & 3u) * 16u + 15u)) & 1u) & 0xffu;
+    byte = select((iv)(s >= 8u), sign, byte);
+    byte = select((iv)(s == 12u), splat(0), byte);
+    r |= select((iv)(s > 12u), splat(0xff), byte) << (8 * k);
+  }
+  return r;
+}
+INLINE uv bitop3(uv a, uv b, uv c, u32 table) {   // bit k of table: the result for a,b,c = bits 2,1,0 of k
+  uv r = splat(0);
+#pragma clang loop unroll(full)
+  for (u32 k = 0; k < 8; ++k)
+    if (table >> k & 1) r |= (k & 4 ? a : ~a) & (k & 2 ? b : ~b) & (k & 1 ? c : ~c);
+  return r;
+}
+INLINE uv mul_hi_u(uv a, uv b) { return to_u(to_U(a) * to_U(b) >> 32); }
+INLINE iv mul_hi_i(iv a, iv b) { return to_i(to_I(a) * to_I(b) >> 32); }
+INLINE uv bit_reverse(uv x) { return __builtin_elementwise_bitreverse(x); }
+INLINE uv pop_count(uv x) { return __builtin_elementwise_popcount(x); }
+INLINE uv first_high(uv x) {   // leading zeros, -1 for 0
+  uv r = splat(0), v = x;
+#pragma clang loop unroll(full)
+  for (u32 k = 16; k; k >>= 1) {
+    iv high = (iv)(v >> k != 0u);
+    r = select(high, r, r + k);
+    v = select(high, v >> k, v);
+  }
+  return select((iv)(x == 0u), splat(~0u), r);
+}
+INLINE uv first_low(uv x) { return first_high(x & -x) ^ select((iv)(x == 0u), splat(0), splat(31)); }
+#define EXECUTE exec_of(w)
+static const uv LANES_BELOW_LO = {
+    0, 1, 3, 7, 0xf, 0x1f, 0x3f, 0x7f, 0xff, 0x1ff, 0x3ff, 0x7ff, 0xfff, 0x1fff, 0x3fff, 0x7fff, 0xffff, 0x1ffff, 0x3ffff,
+    0x7ffff, 0xfffff, 0x1fffff, 0x3fffff, 0x7fffff, 0xffffff, 0x1ffffff, 0x3ffffff, 0x7ffffff, 0xfffffff, 0x1fffffff, 0x3fffffff,
+    0x7fffffff, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u,
+    ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u, ~0u};
+INLINE uv lanes_below_hi(void) {
+  uv r = splat(0);
+  for (u32 l = 32; l < LANES; ++l) r[l] = LANES_BELOW_LO[l - 32];
+  return r;
+}
+#define LANES_BELOW_HI lanes_below_hi()
+INLINE uv float_class(fv x) {   // bit index of the v_cmp_class_* mask: sNaN, qNaN, -inf, -norm, -denorm, -0, +0, +denorm, +norm, +inf
+  uv b = (uv)x, m = b & 0x7fffffffu;
+  uv k = select((iv)(m == 0x7f800000u), splat(9), splat(8));
+  k = select((iv)(m < 0x00800000u), splat(7), k);
+  k = select((iv)(m == 0u), splat(6), k);
+  k = select((iv)(b >> 31 != 0u), 11u - k, k);
+  return 1u << select(is_nan(x), select(is_snan(x), splat(0), splat(1)), k);
+}
+INLINE fv med3(fv a, fv b, fv c) {
+  fv lo = fmin2(a, b), hi = fmax2(a, b);
+  fv r = fmax2(lo, fmin2(hi, c));
+  return (fv)select(is_nan(a) | is_nan(b) | is_nan(c), (uv)fmin2(fmin2(a, b), c), (uv)r);
+}
+
+// SDWA: part 0..3 a byte, 4..5 a word, 6 the dword.
+INLINE u32 sdwa_shift(u32 part) { return part < 4 ? 8 * part : part == 5 ? 16 : 0; }
+INLINE u32 sdwa_mask(u32 part) { return part < 4 ? 0xffu : part < 6 ? 0xffffu : ~0u; }
+INLINE uv sdwa_source(uv x, u32 part, u32 sign_extend) {
+  uv r = x >> sdwa_shift(part) & sdwa_mask(part);
+  u32 sign = sdwa_mask(part) / 2 + 1;
+  return sign_extend ? (r ^ sign) - sign : r;
+}
+INLINE uv sdwa_pad(uv x, u32 part) { return (x & sdwa_mask(part)) << sdwa_shift(part); }
+INLINE uv sdwa_preserve(uv old, uv x, u32 part) { return (old & ~(sdwa_mask(part) << sdwa_shift(part))) | sdwa_pad(x, part); }

@@ -1,0 +1,93 @@
+// Running workgroups: every host thread takes the next one, runs its waves to their barriers, and goes on.
+#include "engine.h"
+
+const Range* find_range(const Launch* l, u64 address, u64 size) {
+  u32 lo = 0, hi = l->n_ranges;   // sorted by base, never overlapping
+  while (lo < hi) {
+    u32 mid = (lo + hi) / 2;
+    if (l->ranges[mid].base <= address) lo = mid + 1; else hi = mid;
+  }
+  if (!lo) return 0;
+  const Range* r = &l->ranges[lo - 1];
+  u64 off = address - r->base;
+  return off < r->size && r->size - off >= size ? r : 0;
+}
+
+const Op* fault(Wave* w, const Op* o, u32 kind, u32 lane, u64 address, u32 size) {
+  Fault* f = &w->worker->fault;
+  f->kind = kind; f->pc = o->pc; f->wave = w->index; f->lane = lane; f->address = address; f->size = size;
+  w->state = FAULTED;
+  return 0;
+}
+
+static Wave* wave_at(const Launch* l, Worker* k, u32 i) { return (Wave*)((u8*)k->waves + (u64)i * l->wave_bytes); }
+
+// Registers hold junk when a wave starts on a device; here they hold all ones, which is a NaN and a bad address.
+static void start_wave(const Launch* l, Worker* k, u32 index, const u32 id[3]) {
+  Wave* w = wave_at(l, k, index);
+  __builtin_memset(w, 0, sizeof *w);
+  w->launch = l; w->worker = k; w->range = l->ranges; w->resume = l->code;
+  w->counts = k->counts + (u64)index * l->n_blocks;
+  w->budget = (i64)l->budget; w->index = index; w->lds = k->lds; w->lds_bytes = l->lds_bytes;
+  u32* s = &SREG(u32, w, 0);
+  __builtin_memset(s, 0xff, 128 * 4);
+  u32 n = l->n_user_sgprs;
+  __builtin_memcpy(s, l->user_sgprs, 4 * n);
+  for (u32 d = 0; d < 3; ++d)
+    if (l->workgroup_id_mask >> d & 1) s[n++] = id[d];
+  __builtin_memcpy(s + 128, l->constants, 4 * l->n_constants);
+  uv* v = &AT(uv, w, l->vgpr_offset);
+  __builtin_memset(v, 0xff, sizeof(uv) * l->n_vgprs);
+  u32 threads = l->block[0] * l->block[1] * l->block[2];
+  u64 exec = 0;
+  for (u32 lane = 0; lane < LANES; ++lane) {
+    u32 t = index * LANES + lane;
+    if (t >= threads) break;
+    exec |= 1ull << lane;
+    u32 x = t % l->block[0], y = t / l->block[0] % l->block[1], z = t / l->block[0] / l->block[1];
+    v[0][lane] = x | y << 10 | z << 20;
+  }
+  exec_of(w) = exec;
+}
+
+static void run_wave(Wave* w) {
+  const Op* o = w->resume;
+  w->state = RUNNING;
+  while (o) o = o->run(o, w);
+}
+
+static int run_workgroup(const Launch* l, Worker* k, const u32 id[3]) {
+  __builtin_memset(k->lds, 0xff, l->lds_bytes);
+  for (u32 i = 0; i < l->n_waves; ++i) start_wave(l, k, i, id);
+  for (;;) {
+    u32 ended = 0;
+    for (u32 i = 0; i < l->n_waves; ++i) {
+      Wave* w = wave_at(l, k, i);
+      if (w->state != ENDED) run_wave(w);
+      if (w->state == FAULTED) { __builtin_memcpy(k->fault.workgroup, id, 12); return -1; }
+      ended += w->state == ENDED;
+    }
+    if (ended == l->n_waves) return 0;   // a barrier is satisfied by the waves that still live
+  }
+}
+
+// Runs workgroups until none is left or `most` are done; several threads share one Launch. Returns how many, -1 on a fault.
+i64 engine_run(Launch* l, Worker* k, u64 most) {
+  u64 done = 0;
+  for (; done < most; ++done) {
+    u64 g = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED);
+    if (g >= l->limit) break;
+    u32 id[3] = {(u32)(g % l->grid[0]), (u32)(g / l->grid[0] % l->grid[1]), (u32)(g / l->grid[0] / l->grid[1])};
+    if (run_workgroup(l, k, id)) return -1;
+  }
+  return (i64)done;
+}
+
+// A bare wave on given registers (tests, lane maps): the caller has filled the Wave's registers; EXEC, SGPRs and VGPRs stay after.
+i64 engine_run_wave(const Launch* l, Worker* k) {
+  Wave* w = wave_at(l, k, 0);
+  w->launch = l; w->worker = k; w->range = l->ranges; w->resume = l->code; w->counts = k->counts;
+  w->budget = (i64)l->budget; w->index = 0; w->lds = k->lds; w->lds_bytes = l->lds_bytes;
+  do run_wave(w); while (w->state == AT_BARRIER);
+  return w->state == FAULTED ? -1 : 0;
+}

@@ -1,0 +1,95 @@
+"""Rows to C: one handler function an instruction, and the table through which the decoder finds them."""
+
+from __future__ import annotations
+
+import re
+
+from sparse_mla.gfx950.isa import MICRO, ROWS
+from sparse_mla.gfx950.isa.row import Operand, Row
+
+SCALAR_TYPES = {"u": "u32", "i": "i32", "U": "u64", "I": "i64"}
+VECTOR_TYPES = {"u": "uv", "i": "iv", "f": "fv", "q": "qv", "p": "pv", "U": "Uv", "I": "Iv", "F": "Fv", "m": "iv", "M": "u64"}
+
+
+def all_rows() -> list[Row]:
+    """Instructions and micro-operations, in the order of the handler table."""
+    return [*ROWS.values(), *MICRO.values()]
+
+
+def slots(row: Row) -> list[tuple[Operand, int]]:
+    """Each operand with its first index in `Op.o`: a read pair of fp32 takes two, so that op_sel can pick its halves."""
+    out, at = [], 0
+    for operand in row.operands:
+        out.append((operand, at))
+        at += 2 if operand.value == "P" else 1
+    assert at <= 8, f"{row.mnemonic}: too many operands"
+    return out
+
+
+def _read(operand: Operand, at: int) -> str:
+    name, kind = operand.name, operand.value
+    if operand.type[0] == "s":
+        return f"{SCALAR_TYPES[kind]} {name}; __builtin_memcpy(&{name}, (u8*)w + (o->o[{at}] & ~1u), sizeof {name});"
+    if kind == "P":
+        return f"fv {name}0 = get_f(w, o->o[{at}]), {name}1 = get_f(w, o->o[{at + 1}]);"
+    return f"{VECTOR_TYPES[kind]} {name} = get_{kind}(w, o->o[{at}]);"
+
+
+def _declare(operand: Operand) -> str:
+    kind = operand.value
+    if operand.type[0] == "s":
+        return f"{SCALAR_TYPES[kind]} {operand.name};"
+    return f"fv {operand.name}0, {operand.name}1;" if kind == "P" else f"{VECTOR_TYPES[kind]} {operand.name};"
+
+
+def _write(operand: Operand, at: int) -> str:
+    name, kind = operand.name, operand.value
+    if operand.type[0] == "s":
+        return f"__builtin_memcpy((u8*)w + (o->o[{at}] & ~1u), &{name}, sizeof {name});"
+    if kind == "P":
+        return f"put_f(w, o->o[{at}], {name}0); put_f(w, o->o[{at + 1}], {name}1);"
+    return f"put_{kind}(w, o->o[{at}], {name});"
+
+
+def _statements(row: Row) -> str:
+    """The effect as statements; an expression becomes the first operand's value, done for both halves of a pair."""
+    effect, first = row.effect, row.operands[0]
+    assigns = re.search(r"(^|[;\s])(\w+) = ", effect) is not None
+    if assigns:
+        return effect + ";"
+    if first.value != "P":
+        return f"{first.name} = {effect};"
+    names = "|".join(operand.name for operand in row.operands if operand.value == "P")
+    return " ".join(re.sub(rf"\b({names})\b", rf"\g<1>{half}", f"{first.name} = {effect};") for half in (0, 1))
+
+
+def handler(row: Row) -> str:
+    """The C function of one row."""
+    head = f"static const Op* {row.handler}(const Op* o, Wave* w) {{"
+    if row.effect.startswith("@"):
+        return f"{head} {row.effect[1:]}; }}"
+    body = [_read(x, at) if x.read else _declare(x) for x, at in slots(row)]
+    effect = _statements(row)
+    if "SCC" in effect:
+        body.append("u32 SCC = w->scc;")
+    body.append(effect)
+    body += [_write(x, at) for x, at in slots(row) if x.write]
+    if "SCC = " in effect:
+        body.append("w->scc = SCC;")
+    return f"{head} {' '.join(body)} NEXT; }}"
+
+
+def source() -> str:
+    """The generated translation unit."""
+    rows = all_rows()
+    return "\n".join(
+        [
+            "// Generated from the rows in isa/ by generate.py.",
+            '#include "matrix.h"',
+            '#include "memory.h"',
+            *map(handler, rows),
+            f"const Handler engine_handlers[{len(rows)}] = {{{', '.join(row.handler for row in rows)}}};",
+            f"const u32 engine_handler_count = {len(rows)};",
+            "",
+        ]
+    )

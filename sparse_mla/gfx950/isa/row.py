@@ -1,0 +1,87 @@
+"""One row an instruction: how it is written, what it does, which unit executes it.
+
+A table is text, one instruction a line::
+
+    mnemonic   operands   | effect
+
+Operands stand in the order of the assembly text: `d=u` is written, `d+u` read and written, `a:u` read. Types:
+
+====  =============================================  ====  ===============================================
+u i   dword, unsigned or signed, a lane               U I   64-bit integer a lane (register pair)
+f     fp32 a lane                                     F     fp64 a lane (register pair)
+q p   two 16-bit halves a lane, unsigned or signed    P     pair of fp32 a lane, halves chosen by op_sel
+m     lane mask as lanes (SGPR pair or vcc)           M     the same mask as 64 bits
+xN    N dwords a lane                                 su si sU sI sxN   the same as scalars
+A S   global address and its scalar base (or `off`)   L     a label
+====  =============================================  ====  ===============================================
+
+The effect is C over the vocabulary of engine/lanes.h: an expression (the value of the first operand), statements that
+assign the written operands and SCC, or `@` and a whole handler body. `imm` and `aux` are the instruction's immediates.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+WIDTH = {"u": 1, "i": 1, "f": 1, "q": 1, "p": 1, "U": 2, "I": 2, "F": 2, "P": 2, "m": 2, "M": 2, "S": 2, "A": 0, "L": 0, "k": 0}
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One operand of a row: its name in the effect, its type letter and whether it is read and written."""
+
+    name: str
+    type: str
+    read: bool
+    write: bool
+
+    @property
+    def scalar(self) -> bool:
+        """True where only an SGPR or a constant may stand (lane masks included)."""
+        return self.type[0] == "s" or self.type in "mMS"
+
+    @property
+    def value(self) -> str:
+        """The type without its scalar mark: `u`, `I`, `x4`, ..."""
+        return self.type[1:] if self.type[0] == "s" else self.type
+
+    @property
+    def width(self) -> int:
+        """Consecutive registers, in dwords; 0 where the text decides (an address, a label)."""
+        return int(self.value[1:]) if self.value[0] == "x" else WIDTH[self.value]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One instruction of gfx950. `unit` is the class that counters and the timing model use; `latency` its latency class."""
+
+    mnemonic: str
+    operands: tuple[Operand, ...]
+    effect: str
+    unit: str
+    latency: str
+    modifiers: frozenset[str]
+
+    @cached_property
+    def handler(self) -> str:
+        """The C function's name."""
+        return "op_" + self.mnemonic
+
+
+def table(unit: str, text: str, *, latency: str = "", modifiers: str = "") -> list[Row]:
+    """Parse a table; `modifiers` lists what the decoder may meet behind the operands of every row in it."""
+    rows = []
+    for line in text.strip().splitlines():
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        head, effect = line.split("|", 1)
+        mnemonic, *specs = head.split()
+        operands = []
+        for spec in specs:
+            m = re.fullmatch(r"(\w+)([=+:])(\w+)", spec)
+            assert m, f"{mnemonic}: operand {spec!r}"
+            operands.append(Operand(m[1], m[3], m[2] != "=", m[2] != ":"))
+        rows.append(Row(mnemonic, tuple(operands), effect.strip(), unit, latency or unit.lower(), frozenset(modifiers.split())))
+    return rows
