@@ -1,8 +1,8 @@
 """Between float latents and the cache's bytes, exact in both directions.
 
 A group of 64 NoPE elements shares the scale 2**e, the smallest power of two that is at least max(amax / 448, 1e-4), so that the
-group fits e4m3fn's range; elements are divided by it (exact), rounded to nearest even and saturated at 448. RoPE is only rounded
-to bf16.
+group fits e4m3fn's range; elements are divided by it (exact, and never beyond 448, so nothing saturates) and rounded to nearest
+even. RoPE is only rounded to bf16.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def quantise(kv: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     mantissa, exponent = torch.frexp(wanted)  # mantissa in [0.5, 1): exact, where log2().ceil() may round across a power of two
     exponent = exponent - (mantissa == 0.5).to(exponent.dtype)
     used = (exponent + SCALE_BIAS).to(torch.uint8)
-    fp8 = (nope / scale_values(used)[..., None]).clamp(-FP8_MAX, FP8_MAX).to(torch.float8_e4m3fn)
+    fp8 = (nope / scale_values(used)[..., None]).to(torch.float8_e4m3fn)
 
     data = torch.empty(*kv.shape[:-1], DATA_BYTES, dtype=torch.uint8, device=kv.device)
     data[..., :ROPE_OFFSET] = fp8.view(torch.uint8).flatten(-2)

@@ -5,15 +5,15 @@ decides the time, so rows are split and the parts merged by a second launch; wit
 
 The model below weighs the two. Its constants are modelled, in microseconds on an MI355X, and only their ratios matter:
 
-* A tile costs about 3: 4,067 modelled LDS cycles of the base design at 2.4 GHz are 1.7, and between its barriers nothing hides the
-  latency of a tile's gather, about 1 more. (A published kernel of the same shape, one workgroup a row, took 277 for 36 tiles of a
-  row at any batch up to one workgroup a CU: 7.7 a tile.)
+* A tile costs about 3: 4,067 modelled LDS cycles of the base design at 2.4 GHz are 1.7, and between its barriers nothing hides
+  the latency of a tile's gather, about 1 more.
 * A workgroup costs one tile more to start, stage q and write its result.
-* Published traces of such a second launch show 5.2 to 5.4, hardly depending on the shape; reading the parts adds a little for each.
+* Published traces of such a second launch show 5.2 to 5.4, hardly depending on the shape; each part to read adds a little.
 * Two workgroups of one CU share the LDS that bounds both, so they count as one after the other.
 
-Published for 16 heads and 1,152 tokens, split and merged: 35 for 4 rows, 65 for 64 and 432 for 512, where whole rows took 277, 285
-and 860: few rows gain most.
+For 16 heads and 1,152 tokens a published kernel of this shape took 277, 285 and 860 for 4, 64 and 512 whole rows, and 35, 65 and
+432 once it split them. The model says 111, 111 and 222 for whole rows, 19, 37 and 222 at its best split: everything about half as
+long, the ratios that decide alike, except that it sees nothing to gain at 512 rows.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def modelled_cost(tiles: Sequence[int], heads: int, split_k: int) -> float:
 
 
 def plan_split(main_lens: Lens, extra_lens: Lens | None, heads: int) -> int:
-    """The split with the lowest modelled cost, the smallest such, for rows of these numbers of entries. Reads no device memory."""
+    """The split of the lowest modelled cost (the smallest, of equals) for rows of these lengths. Reads no device memory."""
     main = _host_lens("main_lens", main_lens)
     extra = [0] * len(main) if extra_lens is None else _host_lens("extra_lens", extra_lens)
     if len(main) != len(extra):

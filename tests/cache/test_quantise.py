@@ -1,0 +1,163 @@
+"""The quantiser against a second statement of the formats, from their definitions and without torch."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from sparse_mla.cache.quantise import dequantise, quantise, scale_values
+from sparse_mla.errors import InputError
+
+Floats = NDArray[np.floating[Any]]
+Bytes = NDArray[np.uint8]
+
+
+def e4m3_value(code: int) -> float:
+    """OCP e4m3fn: sign, 4 bits of exponent with bias 7, 3 of mantissa; no infinity, NaN is all ones."""
+    sign, exponent, mantissa = -1.0 if code & 0x80 else 1.0, code >> 3 & 15, code & 7
+    if code & 0x7F == 0x7F:
+        return math.nan
+    return sign * (mantissa / 8 * 2**-6 if exponent == 0 else (1 + mantissa / 8) * 2.0 ** (exponent - 7))
+
+
+VALUES = np.array([e4m3_value(code) for code in range(256)])
+POSITIVE = VALUES[:0x7F]  # 0 to 448, rising with the code
+
+
+def e4m3_codes(x: Floats) -> Bytes:
+    """The nearest code to each float64; of two equally near, the even one; beyond 448, 448."""
+    distance = np.abs(np.abs(x.astype(np.float64))[..., None] - POSITIVE)
+    nearest = distance == distance.min(axis=-1, keepdims=True)
+    even_first = np.argsort(np.arange(0x7F) % 2, kind="stable")
+    code = even_first[np.argmax(nearest[..., even_first], axis=-1)]
+    codes: Bytes = (code | np.where(np.signbit(x), 0x80, 0)).astype(np.uint8)
+    return codes
+
+
+def bf16_codes(x: Floats) -> NDArray[np.uint16]:
+    """Round float32 to the nearest bf16 in integers, ties to even."""
+    bits = x.astype(np.float32).view(np.uint32).astype(np.uint64)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+
+
+def scale_byte(group: Floats) -> int:
+    """127 + e for the smallest 2**e that is at least max(amax / 448, 1e-4), all in float32."""
+    wanted = max(np.float32(np.abs(group).max()) / np.float32(448), np.float32(1e-4))
+    return 127 + next(e for e in range(-20, 128) if 2.0**e >= float(wanted))
+
+
+def check(kv: Floats) -> None:
+    """One token, float32 [512]."""
+    data, scale = (part.numpy() for part in quantise(torch.from_numpy(kv.astype(np.float32))))
+    for group in range(7):
+        dims = slice(64 * group, 64 * group + 64)
+        byte = scale_byte(kv[dims])
+        assert scale[group] == byte
+        np.testing.assert_array_equal(data[dims], e4m3_codes(kv[dims].astype(np.float64) / 2.0 ** (byte - 127)))
+    assert scale[7] == 0
+    np.testing.assert_array_equal(data[448:].view(np.uint16), bf16_codes(kv[448:]))
+
+
+@given(seed=st.integers(0, 2**32 - 1), exponent=st.integers(-20, 30), spread=st.integers(0, 20))
+def test_random_tokens(seed: int, exponent: int, spread: int) -> None:
+    random = np.random.default_rng(seed)
+    check((random.standard_normal(512) * np.exp2(exponent + random.integers(-spread, 1, 512))).astype(np.float32))
+
+
+@pytest.mark.parametrize("exponent", [-13, -3, 0, 1, 100])
+@pytest.mark.parametrize(
+    "largest", [448.0, np.nextafter(np.float32(448), np.float32(0)), np.nextafter(np.float32(448), np.float32(1e9))]
+)
+def test_scales_at_the_edge_of_a_power_of_two(largest: float, exponent: int) -> None:
+    kv = np.linspace(-100, 100, 512, dtype=np.float32)
+    kv[::64] = largest
+    check((kv * np.float32(2.0**exponent)).astype(np.float32))
+
+
+def test_every_tie_and_every_code_rounds_to_nearest_even() -> None:
+    halves = (POSITIVE[1:] + POSITIVE[:-1]) / 2
+    points = np.concatenate(
+        [POSITIVE, halves, np.nextafter(halves.astype(np.float32), 0), np.nextafter(halves.astype(np.float32), 500)]
+    )
+    for start in range(0, len(points), 60):
+        kv = np.zeros(512, dtype=np.float32)
+        part = points[start : start + 60]
+        for group, sign in enumerate((1, -1, 1, -1, 1, -1, 1)):
+            kv[64 * group : 64 * group + len(part)] = sign * part
+        kv[63:448:64] = 448  # the scale is 1
+        check(kv)
+
+
+@pytest.mark.parametrize("tiny", [0.0, -0.0, 1e-38, 1e-6, 448 * 1e-4])
+def test_small_groups_take_the_smallest_scale(tiny: float) -> None:
+    kv = np.full(512, tiny, dtype=np.float32)
+    check(kv)
+    assert quantise(torch.from_numpy(kv))[1][0] == 127 - 13
+
+
+def test_rope_keeps_every_bf16_and_rounds_the_rest_to_nearest_even() -> None:
+    codes = np.arange(65536, dtype=np.uint32)
+    finite = codes[(codes >> 7 & 0xFF) != 0xFF]
+    # A bf16 exactly, just under half a step above it, half a step, and just over; the last ones of all would round to infinity.
+    bits = (finite[None, :] << 16) + np.array([0, 0x7FFF, 0x8000, 0x8001], dtype=np.uint32)[:, None]
+    bits = bits[bits & 0x7FFFFFFF < 0x7F7F8000]
+    bits = np.resize(bits, -(-bits.size // 64) * 64).reshape(-1, 64)
+    kv = np.zeros((len(bits), 512), dtype=np.float32)
+    kv[:, 448:] = bits.view(np.float32)
+    data, scale = quantise(torch.from_numpy(kv))
+    np.testing.assert_array_equal(data[:, 448:].numpy().view(np.uint16), bf16_codes(kv[:, 448:]))
+    again = dequantise(data, scale).numpy()[:, 448:]
+    np.testing.assert_array_equal(again.view(np.uint32) >> 16, bf16_codes(kv[:, 448:]))
+
+
+def test_every_code_with_every_scale_byte_decodes() -> None:
+    data, scale = np.zeros((256, 576), dtype=np.uint8), np.zeros((256, 8), dtype=np.uint8)
+    data[:, :448] = np.arange(448) % 256
+    scale[:] = np.arange(256)[:, None]
+    factor = np.array([2.0 ** (byte - 127) for byte in range(255)] + [math.nan])
+    with np.errstate(over="ignore"):
+        expected = (VALUES[data[:, :448]] * factor[:, None]).astype(np.float32)  # exact, or beyond float32: infinite
+    np.testing.assert_array_equal(dequantise(torch.from_numpy(data), torch.from_numpy(scale)).numpy()[:, :448], expected)
+    assert scale_values(torch.tensor([0, 254, 255], dtype=torch.uint8)).tolist()[:2] == [2.0**-127, 2.0**127]
+
+
+def test_each_group_has_its_own_scale() -> None:
+    scale = torch.arange(120, 128, dtype=torch.uint8)
+    data = torch.full((576,), 0x38, dtype=torch.uint8)  # 1.0
+    assert dequantise(data, scale)[:448:64].tolist() == [2.0**e for e in range(-7, 0)]
+
+
+@given(seed=st.integers(0, 2**32 - 1), exponent=st.integers(-12, 12))
+def test_what_was_quantised_once_no_longer_changes(seed: int, exponent: int) -> None:
+    kv = torch.from_numpy((np.random.default_rng(seed).standard_normal((3, 512)) * 2.0**exponent).astype(np.float32))
+    once = dequantise(*quantise(kv))
+    assert torch.equal(dequantise(*quantise(once)), once)
+    # An element is off by at most a sixteenth of its own size, or half a step of the smallest numbers of its group.
+    step = kv[:, :448].reshape(3, 7, 64).abs().amax(2, keepdim=True).expand(-1, -1, 64).reshape(3, 448) / 224 * 2**-10
+    assert ((once - kv)[:, :448].abs() <= torch.maximum(kv[:, :448].abs() / 16, step.clamp_min(2**-23))).all()
+
+
+def test_any_leading_shape_float_dtype_and_stride() -> None:
+    kv = torch.randn(4, 3, 512, generator=torch.Generator().manual_seed(0)).transpose(0, 1)
+    data, scale = quantise(kv)
+    assert data.shape == (3, 4, 576)
+    assert scale.shape == (3, 4, 8)
+    assert torch.equal(data[2, 1], quantise(kv[2, 1])[0])
+    assert torch.equal(dequantise(data, scale)[2, 1], dequantise(data[2, 1], scale[2, 1]))
+    half = kv.to(torch.bfloat16)
+    assert torch.equal(quantise(half)[0], quantise(half.float())[0])
+    assert dequantise(*quantise(torch.empty(0, 512))).shape == (0, 512)
+
+
+def test_bad_input_is_refused() -> None:
+    with pytest.raises(InputError, match="NaN or Inf"):
+        quantise(torch.full((512,), math.nan))
+    with pytest.raises(InputError, match=r"\[3, 511\]"):
+        quantise(torch.zeros(3, 511))
+    with pytest.raises(InputError, match=r"scale is torch.uint8 \[7\]"):
+        dequantise(torch.zeros(576, dtype=torch.uint8), torch.zeros(7, dtype=torch.uint8))
