@@ -13,7 +13,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from sparse_mla.analyse.mfma import LANES, SHAPES, operand_registers
+from sparse_mla.analyse.mfma import LANES, SHAPES
+from sparse_mla.analyse.mfma_probe import operand_registers
 from sparse_mla.gfx950.machine import run_snippet
 
 SHAPE = SHAPES["16x16x32"]

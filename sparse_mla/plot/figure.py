@@ -26,7 +26,7 @@ def badge(kind_name: str, source: str = "") -> str:
     """A small HTML label: how a number was obtained, and by what. The word carries the meaning, not the colour."""
     look = kind(kind_name)
     words = f"<b>{look.name}</b>" + (f" · {html.escape(source)}" if source else "")
-    style = f"background:{look.paper};color:{look.ink};border:1px solid {look.ink};border-radius:9px;padding:1px 8px;font-size:85%"
+    style = f"background:{look.paper};color:{look.ink};border:1px solid;border-radius:9px;padding:1px 8px;font-size:85%"
     return f'<span style="{style}" title="{html.escape(look.means)}">{words}</span>'
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pandas as pd
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Rectangle
 
@@ -41,11 +44,11 @@ def lane_figure(lanes: LaneMap, operand: str = "A", row: int = 5, column: int = 
     return Figure(fig, f"Lane map of {shape.mnemonic}", finding, "emulated", source, partners)
 
 
-def _mark(axis, left: float, top: float, width: float, height: float, face: str, edge: str) -> None:  # type: ignore[no-untyped-def]
+def _mark(axis: Any, left: float, top: float, width: float, height: float, face: str, edge: str) -> None:
     axis.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, facecolor=face, edgecolor=edge, linewidth=1.8, zorder=3))
 
 
-def _registers(axis, lanes: LaneMap, partners) -> None:  # type: ignore[no-untyped-def]
+def _registers(axis: Any, lanes: LaneMap, partners: pd.DataFrame) -> None:
     """Which lane's registers hold the chosen element and its partners: lanes across, register halves down."""
     operand_rows = 2 * lanes.shape.operand_registers
     first = {"A": 0, "B": operand_rows, "D": 2 * operand_rows}
@@ -60,7 +63,9 @@ def _registers(axis, lanes: LaneMap, partners) -> None:  # type: ignore[no-untyp
     axis.set_ylim(rows, 0)
     axis.set_xlim(0, LANES)
     axis.grid(False)
-    ticks = {2 * r + 1 + first[name]: f"{name} v0" if r == 0 else f"v{r}" for name in "AB" for r in range(operand_rows // 2)}
+    ticks: dict[float, str] = {}
+    for name in "AB":
+        ticks |= {first[name] + 2 * r + 1: f"v{r}" if r else f"{name} v0" for r in range(lanes.shape.operand_registers)}
     step = lanes.shape.result_registers // 4
     ticks |= {r + 0.5 + first["D"]: f"v{r}" if r else "D v0" for r in range(0, lanes.shape.result_registers, step)}
     axis.set_yticks([*ticks], [*ticks.values()], fontsize=7.5)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
+from cycler import cycler
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 
@@ -53,7 +54,7 @@ def kind(name: str) -> Kind:
     return KINDS[name]
 
 
-RC: dict[str, Any] = {
+RC: Any = {
     "figure.facecolor": CARD,
     "axes.facecolor": CARD,
     "savefig.facecolor": CARD,
@@ -74,15 +75,16 @@ RC: dict[str, Any] = {
     "grid.linewidth": 0.6,
     "legend.frameon": False,
     "hatch.linewidth": 0.6,
-    "axes.prop_cycle": mpl.cycler(color=SERIES),
+    "axes.prop_cycle": cycler(color=SERIES),
 }
 
 
 @contextmanager
-def canvas(width: float = 7.2, height: float = 3.2, layout: list[list[str]] | None = None, **grid: Any) -> Iterator[tuple[Canvas, Any]]:
-    """A matplotlib figure of `width` x `height` inches and its axes (by name with a `layout`), under the project's style.
+def canvas(width: float = 7.2, height: float = 3.2, layout: Any = None, **grid: Any) -> Iterator[tuple[Canvas, Any]]:
+    """A matplotlib figure of `width` x `height` inches and its axes, under the project's style.
 
-    It is not known to pyplot, so nothing is left open and no backend is chosen.
+    Axes come by name if a mosaic `layout` is given, otherwise as from `subplots`. The figure is not
+    known to pyplot, so nothing is left open and no backend is chosen.
     """
     with mpl.rc_context(RC):
         figure = Canvas(figsize=(width, height), layout="constrained")

@@ -1,1 +1,1 @@
-"""widgets"""
+"""What people touch in notebooks: controls with headless twins, the lane map, exercises."""

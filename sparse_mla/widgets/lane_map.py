@@ -6,7 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sparse_mla.analyse.mfma import SHAPES, LaneMap, measure_lane_map, shape
+from sparse_mla.analyse.mfma import SHAPES, LaneMap
+from sparse_mla.analyse.mfma import shape as shape_named
+from sparse_mla.analyse.mfma_probe import measure_lane_map
 from sparse_mla.plot.lanes import lane_figure
 from sparse_mla.widgets.headless import headless
 
@@ -18,10 +20,12 @@ _last: dict[str, Any] = {}  # what was chosen last, so that running the cell aga
 
 @lru_cache
 def _measured(name: str) -> LaneMap:
-    return measure_lane_map(shape(name))
+    return measure_lane_map(shape_named(name))
 
 
-def lane_explorer(shape: str = "16x16x32", operand: str = "A", row: int = 5, column: int = 9, *, static: bool | None = None) -> Any:
+def lane_explorer(
+    shape: str = "16x16x32", operand: str = "A", row: int = 5, column: int = 9, *, static: bool | None = None
+) -> Any:
     """Point at an element of A, B or D: see its lane, register, half and partners. `static=True` gives the figure."""
     lanes = _measured(shape)
     lanes.place(operand, row, column)  # an element outside the matrix is an error in both modes

@@ -45,7 +45,9 @@ EXERCISES = [
         right=_wave0_share,
         tolerance=1e-9,
         wrong=[
-            Wrong(lambda f: float((f.wave == 0).mean()), "That counts rows, static instructions; a row in a loop is executed often."),
+            Wrong(
+                lambda f: float((f.wave == 0).mean()), "That counts rows, static instructions; a row in a loop is executed often."
+            ),
             Wrong(
                 lambda f: float(f.loc[f.wave == 0, "count"].sum() / f.loc[f.wave != 0, "count"].sum()),
                 "That divides by the other waves; a share divides by all of them, wave 0 too.",
@@ -59,15 +61,20 @@ EXERCISES = [
     ),
     Exercise(
         name="00.relative_l2",
-        ask="Return the relative L2 error of `actual` against `expected`, the norm of the difference over the norm of what was expected.",
+        ask="Return the relative L2 error of `actual`: the norm of its difference from `expected` over the norm of `expected`.",
         hint="np.linalg.norm gives the root of the sum of squares.",
         observe=calls("actual {}, expected {}", *_VECTORS),
         right=_relative_l2,
         tolerance=1e-9,
         wrong=[
             Wrong(lambda a, e: float(np.abs(a - e).max()), "That is the largest absolute error: it grows with the data's scale."),
-            Wrong(lambda a, e: float(np.linalg.norm(a - e) / np.linalg.norm(a)), "That divides by the result under test, which may be wrong."),
-            Wrong(lambda a, e: float(np.sum((a - e) ** 2) / np.sum(e**2)), "That is the square of the error: the root is missing."),
+            Wrong(
+                lambda a, e: float(np.linalg.norm(a - e) / np.linalg.norm(a)),
+                "That divides by the result under test, which may be wrong.",
+            ),
+            Wrong(
+                lambda a, e: float(np.sum((a - e) ** 2) / np.sum(e**2)), "That is the square of the error: the root is missing."
+            ),
             Wrong(
                 lambda a, e: float(np.mean(np.abs(a - e) / np.where(e == 0, 1, np.abs(e)))),
                 "That averages element errors: an element near zero would dominate.",
@@ -86,8 +93,13 @@ EXERCISES = [
                 "The counts are emulated; the microseconds come out of a model fed with them.",
             ),
             Wrong({**_STATEMENTS, list(_STATEMENTS)[1]: "measured"}, "Somebody measured it, we did not: we can only cite it."),
-            Wrong({**_STATEMENTS, list(_STATEMENTS)[2]: "published"}, "The bandwidth is published, the quotient is our arithmetic."),
-            Wrong({**_STATEMENTS, list(_STATEMENTS)[0]: "measured"}, "No device was involved: it is an exact count of executed code."),
+            Wrong(
+                {**_STATEMENTS, list(_STATEMENTS)[2]: "published"}, "The bandwidth is published, the quotient is our arithmetic."
+            ),
+            Wrong(
+                {**_STATEMENTS, next(iter(_STATEMENTS)): "measured"},
+                "No device was involved: it is an exact count of executed code.",
+            ),
         ],
     ),
 ]

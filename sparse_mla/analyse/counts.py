@@ -1,0 +1,41 @@
+"""Executed instructions, summed the ways people ask about them.
+
+All functions take the frame of `sparse_mla.execute.counts_frame`: one row for each static instruction and wave with
+columns kernel, pc, mnemonic, text, unit, file, line, wave, count (executions, summed over workgroups).
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+UNITS = ("MFMA", "VALU", "LDS", "VMEM", "SALU", "SMEM", "WAIT", "BARRIER", "BRANCH")
+
+
+def by_unit(counts: pd.DataFrame) -> pd.DataFrame:
+    """Wave instructions by wave (rows) and unit (columns, busiest kinds of work first)."""
+    table = counts.pivot_table(index="wave", columns="unit", values="count", aggfunc="sum", fill_value=0)
+    known = [unit for unit in UNITS if unit in table]
+    return table[[*known, *sorted(set(table) - set(known))]].astype(int)
+
+
+def difference(long: pd.DataFrame, short: pd.DataFrame, times: int = 1) -> pd.DataFrame:
+    """What one more tile costs: counts of a longer run minus those of a shorter one of the same kernels, over `times`."""
+    same = ["kernel", "pc", "wave"]
+    merged = long.merge(short[[*same, "count"]], on=same, suffixes=("", "_short"), validate="one_to_one")
+    return merged.assign(count=(merged["count"] - merged.pop("count_short")) / times)
+
+
+def hottest_lines(counts: pd.DataFrame, sources: dict[str, list[str]], n: int = 10) -> pd.DataFrame:
+    """The `n` source lines with most wave instructions: file, line, count, share of all, and the line's own text.
+
+    `sources` maps the file names of the frame to their lines; a line of another file has no text.
+    """
+    lines = counts.groupby(["file", "line"], as_index=False)["count"].sum()
+    lines["share"] = lines["count"] / lines["count"].sum()
+    lines = lines.nlargest(n, "count").reset_index(drop=True)
+
+    def text(file: str, line: int) -> str:
+        known = sources.get(file, [])
+        return known[line - 1].strip() if 0 < line <= len(known) else ""
+
+    return lines.assign(source=[text(row.file, int(row.line)) for row in lines.itertuples()])

@@ -1,0 +1,61 @@
+"""Pictures of executed instructions."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from sparse_mla.plot.figure import Figure
+from sparse_mla.plot.style import INK, SERIES, canvas
+
+# One colour a unit wherever units are drawn; hatches so that neighbours part without colour too.
+UNIT_LOOK = {
+    "MFMA": (SERIES[1], ""),
+    "VALU": (SERIES[0], ""),
+    "LDS": (SERIES[2], "///"),
+    "VMEM": (SERIES[3], ""),
+    "SALU": (SERIES[4], "..."),
+    "SMEM": (SERIES[5], "xx"),
+    "WAIT": ("#b9bcc2", ""),
+    "BARRIER": ("#6d727b", "///"),
+    "BRANCH": ("#3c4048", ""),
+}
+
+
+def mix_figure(by_unit: pd.DataFrame, *, title: str, source: str) -> Figure:
+    """Wave instructions of each wave, stacked by unit. `by_unit` is waves x units, as analyse.counts.by_unit gives."""
+    with canvas(7.4, 0.5 * len(by_unit) + 1.5) as (fig, axis):
+        left = pd.Series(0.0, index=by_unit.index)
+        for unit in by_unit:
+            colour, hatch = UNIT_LOOK.get(str(unit), (INK, "++"))
+            names = [f"wave {wave}" for wave in by_unit.index]
+            axis.barh(names, by_unit[unit], left=left, color=colour, hatch=hatch, edgecolor="white", linewidth=0.4, label=unit)
+            left += by_unit[unit]
+        axis.invert_yaxis()
+        axis.grid(axis="y", visible=False)
+        axis.set_xlabel("wave instructions executed")
+        fig.legend(loc="outside upper left", ncols=len(by_unit.columns), fontsize=8.5, handlelength=1.2, columnspacing=1.0)
+    per_wave, per_unit = by_unit.sum(axis=1), by_unit.sum()
+    top = per_unit.nlargest(2)
+    finding = (
+        f"{int(per_wave.sum()):,} wave instructions: {top.index[0]} {top.iloc[0] / per_unit.sum():.0%}, {top.index[1]} "
+        f"{top.iloc[1] / per_unit.sum():.0%}. Wave {per_wave.idxmax()} issues most, {per_wave.max() / per_wave.min():.2f} times "
+        f"as many as wave {per_wave.idxmin()}."
+    )
+    table = by_unit.assign(all=per_wave).reset_index()
+    return Figure(fig, title, finding, "emulated", source, table)
+
+
+def lines_figure(lines: pd.DataFrame, *, title: str, source: str) -> Figure:
+    """The busiest source lines, with their text. `lines` is what analyse.counts.hottest_lines gives."""
+    with canvas(7.8, 0.32 * len(lines) + 0.9) as (fig, axis):
+        places = range(len(lines))
+        axis.barh(places, lines.share * 100, color=SERIES[0])
+        labels = [f"{row.file.rsplit('/', 1)[-1]}:{row.line}  {row.source[:58]}" for row in lines.itertuples()]
+        axis.set_yticks(places, labels, fontsize=7.5, family="DejaVu Sans Mono")
+        axis.invert_yaxis()
+        axis.grid(axis="y", visible=False)
+        axis.set_xlabel("share of executed wave instructions, %")
+    first = lines.iloc[0]
+    finding = f"{len(lines)} lines take {lines.share.sum():.0%} of all executed ones; line {first.line} alone {first.share:.0%}."
+    table = lines.assign(share=(lines.share * 100).round(1).astype(str) + " %")
+    return Figure(fig, title, finding, "emulated", source, table)
