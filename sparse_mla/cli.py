@@ -22,13 +22,6 @@ def _show(data: Any, as_json: bool, text: Callable[[], object]) -> None:
     print(json.dumps(data, indent=2) if as_json else text())
 
 
-def _table(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows of equal keys as an aligned table."""
-    import pandas as pd
-
-    return pd.DataFrame(rows).to_string(index=False)
-
-
 def _doctor(args: argparse.Namespace) -> int:
     from sparse_mla.doctor import examine
 
@@ -38,18 +31,18 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _cases(args: argparse.Namespace) -> int:
-    from sparse_mla.tour import case_rows
+    from sparse_mla import tables
 
-    rows = case_rows()
-    _show(rows, args.json, lambda: _table(rows))
+    rows = tables.cases()
+    _show(rows, args.json, lambda: tables.text(rows))
     return 0
 
 
 def _build(args: argparse.Namespace) -> int:
-    from sparse_mla.tour import build_rows
+    from sparse_mla import tables
 
-    rows = build_rows(args.kernel, args.compiler)
-    _show(rows, args.json, lambda: _table(rows))
+    rows = tables.resources(args.kernel, args.compiler)
+    _show(rows, args.json, lambda: tables.text(rows))
     return 0
 
 
@@ -67,15 +60,17 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _isa(args: argparse.Namespace) -> int:
-    from sparse_mla.tour import assembly_text, instruction_rows
+    from sparse_mla import tables
 
     if args.rows:
-        rows = instruction_rows()
-        _show(rows, args.json, lambda: _table(rows))
+        rows = tables.instructions()
+        _show(rows, args.json, lambda: tables.text(rows))
     elif args.kernel is None:
-        raise InputError("name a kernel (`sparse-mla build` lists them), or give --rows for the instructions that the emulator knows")
+        raise InputError(
+            "name a kernel (`sparse-mla build` lists them), or give --rows for the instructions that the emulator knows"
+        )
     else:
-        print(assembly_text(args.kernel))
+        print(tables.assembly(args.kernel))
     return 0
 
 
@@ -92,7 +87,7 @@ def _notebooks(args: argparse.Namespace) -> int:
 
     if args.action == "list":
         found = [{"name": name, "file": str(path)} for name, path in available().items()]
-        _show(found, args.json, lambda: _table(found))
+        _show(found, args.json, lambda: "\n".join(f"{row['name']}  {row['file']}" for row in found))
         return 0
     failed = 0
     runs = []
@@ -126,7 +121,9 @@ def _split(text: str) -> str | int:
 
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
-    top = argparse.ArgumentParser(prog="sparse-mla", description="Sparse-MLA decode attention for gfx950, run as machine code on a CPU.")
+    top = argparse.ArgumentParser(
+        prog="sparse-mla", description="Sparse-MLA decode attention for gfx950, run as machine code on a CPU."
+    )
     top.add_argument("--version", action="version", version=f"sparse-mla {__version__}")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
@@ -161,7 +158,9 @@ def parser() -> argparse.ArgumentParser:
     books = add("notebooks", _notebooks, "list the notebooks, or execute them without a browser")
     books.add_argument("action", choices=("list", "run"))
     books.add_argument("names", nargs="*", metavar="NAME", help="all of a name or its first letters (default: every notebook)")
-    books.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a parameter")
+    books.add_argument(
+        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a parameter"
+    )
     books.add_argument("--out", default=NOTEBOOK_FOLDER, metavar="FOLDER", help=f"where results go (default {NOTEBOOK_FOLDER})")
 
     tour = add("tour", _tour, "all of the above once: check, build, run, count, execute the notebooks", data=False)

@@ -6,7 +6,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -14,6 +13,7 @@ from typing import Any
 
 from sparse_mla.files import folder
 
+VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "sve": "SVE", "asimd": "NEON"}  # CPU feature flags, widest vectors first
 GFX950_LINE = "v_mfma_f32_16x16x32_bf16 v[0:3], v[0:3], v[4:7], v[0:3]"  # only gfx950 and later assemble this
 
 
@@ -84,11 +84,27 @@ def _memory() -> str:
 
 
 def _compiler() -> str:
-    clang = (sys.executable, "-m", "ziglang", "clang")
-    target = ("--target=amdgcn-amd-amdhsa", "-mcpu=gfx950")
-    _output(*clang, *target, "-x", "assembler", "-c", "-o", os.devnull, "-", given=GFX950_LINE + "\n")
-    version = _output(*clang, "--version").splitlines()[0]
-    return f"{version.split(' (')[0]} from ziglang {metadata.version('ziglang')}, assembles for gfx950"
+    from sparse_mla.build import find_toolchain
+
+    tools = find_toolchain()
+    target = ("--target=amdgcn-amd-amdhsa", "-mcpu=gfx950", "-x", "assembler")
+    _output(*tools.clang, *target, "-c", "-o", os.devnull, "-", given=GFX950_LINE + "\n")
+    return f"{tools.version.split(' (')[0]} from ziglang {metadata.version('ziglang')}, assembles for gfx950"
+
+
+def _engine() -> str:
+    import numpy as np
+
+    from sparse_mla.gfx950.machine import run_snippet
+    from sparse_mla.gfx950.native import host_cpu
+
+    lanes = np.arange(64, dtype=np.uint32)[None]
+    after = run_snippet("v_mul_lo_u32 v0, v0, v0", vgpr=lanes)
+    if not np.array_equal(after.vgpr[0], lanes[0] ** 2):
+        raise OSError("v_mul_lo_u32 gave a wrong result: please report this machine's CPU")
+    has = host_cpu().split()
+    vectors = next((name for flag, name in VECTORS.items() if flag in has), "its basic instructions")
+    return f"compiled for this CPU with {vectors}, executed a gfx950 instruction"
 
 
 def _torch() -> str:
@@ -132,6 +148,7 @@ PARTS: tuple[tuple[str, bool, Callable[[], str], str, str], ...] = (
     ("Python", True, _python, "everything", "install Python 3.11 or newer"),
     ("cores and memory", True, _memory, "the tour and the tests", "close other programs or take a machine with 4 GiB"),
     ("HIP compiler", True, _compiler, "everything but the reference", INSTALL),
+    ("emulator engine", True, _engine, "--on emulator", INSTALL + "; it compiles itself on first use"),
     ("PyTorch", True, _torch, "everything", INSTALL),
     ("Triton", False, _package("triton"), "the Triton kernels", INSTALL + " (on Linux)"),
     ("JupyterLab", True, _package("jupyterlab"), "the notebooks", INSTALL),
@@ -153,6 +170,6 @@ def examine() -> Report:
             found = "not installed" if isinstance(problem, metadata.PackageNotFoundError | ImportError) else str(problem)
             checks.append(Check(name, False, needed, found or type(problem).__name__, used_for, remedy))
     ok = {check.name: check.ok for check in checks}
-    emulator = all(ok[name] for name in ("Python", "HIP compiler", "emulator engine", "PyTorch") if name in ok)
+    emulator = all(ok[name] for name in ("HIP compiler", "emulator engine", "PyTorch"))
     modes = {"emulator": emulator, "gpu": ok["gfx950 GPU"], "recorded": any(folder("profiles").rglob("manifest.json"))}
     return Report(tuple(checks), modes)

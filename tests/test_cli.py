@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nbformat
 import pytest
 
 from sparse_mla import cli, notebooks
@@ -39,7 +38,7 @@ def test_run_prints_one_json_object() -> None:
         (("run", "base", "--main", "-5"), "no negative length"),
         (("run", "base", "--split-k", "3"), "auto, 1, 2, 4, 8, 16"),
         (("run", "base", "--rows", "two"), "invalid int value"),
-        (("run", "base", "--main", "32", "--extra", "0", "--rows", "1", "--on", "gpu"), "GPU"),
+        (("run", "base", "--main", "32", "--extra", "0", "--rows", "1", "--on", "gpu"), "no gfx950 device"),
         (("build", "--compiler", "no/such/clang"), "no/such/clang"),
         (("isa",), "--rows"),
         (("isa", "bose"), "base"),
@@ -83,9 +82,13 @@ def test_a_reader_that_stops_reading_is_no_error() -> None:
 @pytest.fixture
 def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A notebook with a parameter, and a last cell that fails where the parameter is 0."""
-    cells = [nbformat.v4.new_code_cell("rows: int = 2", metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell("import sys; print(60 // rows, sys.executable)")]
+    sources = {"rows: int = 2": ["parameters"], "import sys; print(60 // rows, sys.executable)": []}
+    cells: list[dict[str, object]] = [
+        {"cell_type": "code", "id": f"c{n}", "source": source, "metadata": {"tags": tags}, "outputs": [], "execution_count": None}
+        for n, (source, tags) in enumerate(sources.items())
+    ]
     path = tmp_path / "00_book.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
     monkeypatch.setattr(notebooks, "folder", lambda name: tmp_path)
     return path
 

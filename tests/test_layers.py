@@ -39,7 +39,9 @@ def faults(module: str, source: str, package: str) -> list[str]:
     for other in sorted(imported(source, package)):
         allowed = ONLY.get(layer, set(LAYERS[: LAYERS.index(layer) + 1]) if layer in LAYERS else set())
         if other not in allowed:
-            found.append(f"sparse_mla.{module} imports sparse_mla.{other}; {layer} may import {', '.join(sorted(allowed)) or 'nothing'}")
+            found.append(
+                f"sparse_mla.{module} imports sparse_mla.{other}; {layer} may import {', '.join(sorted(allowed)) or 'nothing'}"
+            )
     return found
 
 

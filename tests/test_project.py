@@ -91,12 +91,16 @@ def test_docs_name_only_files_that_exist(doc: Path) -> None:
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
     made = ("build/", ".venv", "dist/")  # by commands, so not in a checkout
     places = (ROOT, doc.parent, ROOT / "sparse_mla")
-    missing = [name for name in in_code + links if not name.startswith(made) and not any((place / name).exists() for place in places)]
+    missing = [
+        name for name in in_code + links if not name.startswith(made) and not any((place / name).exists() for place in places)
+    ]
     assert not missing
 
 
 def test_the_wheel_carries_the_kernel_sources(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=ROOT, check=True, capture_output=True
+    )
     (wheel,) = tmp_path.glob("*.whl")
     inside = set(zipfile.ZipFile(wheel).namelist())
     for folder in ("csrc", "notebooks", "profiles"):

@@ -1,0 +1,130 @@
+"""The tables that both the command line and the tour print: lists of rows, each a dict of plain values."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sparse_mla.analyse.counts import by_unit, difference
+from sparse_mla.build import compile_hip, csrc_dir
+from sparse_mla.execute import counts_frame, run
+from sparse_mla.files import folder
+from sparse_mla.gfx950.isa import ROWS
+from sparse_mla.kernels.case import CASES, Case
+from sparse_mla.kernels.catalogue import CATALOGUE, kernel_named
+
+Row = dict[str, Any]
+
+
+def shown(value: Any) -> str:
+    """One value for a reader: thousands apart, three digits of a fraction."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:.3g}" if abs(value) < 100 and isinstance(value, float) else f"{value:,.0f}"
+
+
+def text(rows: Sequence[Row]) -> str:
+    """Rows of equal keys as aligned text, words to the left and numbers to the right."""
+    columns = []
+    for name in rows[0] if rows else ():
+        cells = [name, *(shown(row[name]) for row in rows)]
+        width, side = max(map(len, cells)), "<" if isinstance(rows[0][name], str) else ">"
+        columns.append([f"{cell:{side}{width}}" for cell in cells])
+    return "\n".join("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
+
+
+def cases() -> list[Row]:
+    """The named cases."""
+    return [
+        {
+            "case": case.name,
+            "heads": case.heads,
+            "rows": case.rows,
+            "main": _span(case.main),
+            "extra": _span(case.extra or (0,)),
+            "about": case.about,
+        }
+        for case in CASES.values()
+    ]
+
+
+def _span(lens: Sequence[int]) -> str:
+    return str(lens[0]) if len(set(lens)) == 1 else f"{min(lens)}..{max(lens)}"
+
+
+def resources(kernel: str | None = None, compiler: str | None = None) -> list[Row]:
+    """What each function of one kernel, or of all, takes of a compute unit. Compiles what is not compiled yet."""
+    specs = [kernel_named(kernel)] if kernel else list(CATALOGUE.values())
+    found = []
+    for spec in specs:
+        for source in spec.sources:
+            for symbol, need in compile_hip(csrc_dir() / source, compiler=compiler).resources.items():
+                found.append(
+                    {
+                        "kernel": spec.name,
+                        "function": symbol,
+                        "VGPR": need.vgpr,
+                        "AGPR": need.agpr,
+                        "SGPR": need.sgpr,
+                        "LDS bytes": need.lds,
+                        "spilled VGPR": need.spill_vgpr,
+                        "spilled SGPR": need.spill_sgpr,
+                        "scratch bytes": need.scratch,
+                        "waves/SIMD": need.waves_per_simd,
+                        "workgroups/CU": need.workgroups_per_cu,
+                    }
+                )
+    return found
+
+
+def assembly(kernel: str) -> str:
+    """The gfx950 assembly of a kernel, all its sources one after the other; `.loc` lines name the source lines."""
+    return "\n".join(compile_hip(csrc_dir() / source).text for source in kernel_named(kernel).sources)
+
+
+def instructions() -> list[Row]:
+    """Every instruction that the emulator knows: how it is written, which unit executes it and what it does."""
+    return [
+        {
+            "instruction": row.mnemonic,
+            "unit": row.unit,
+            "operands": " ".join(f"{operand.name}:{operand.type}" for operand in row.operands),
+            "effect": row.effect,
+        }
+        for row in ROWS.values()
+    ]
+
+
+def published_counts() -> dict[str, int]:
+    """Wave instructions per 32-token tile by unit, counted from a published source of the base design (kind: published)."""
+    with (folder("profiles") / "published/base_design_counts.csv").open() as file:
+        return {row["unit"]: int(row["count"]) for row in csv.DictReader(line for line in file if not line.startswith("#"))}
+
+
+def tile_counts(kernel: str = "base") -> list[Row]:
+    """Executed wave instructions of a kernel per tile of 32 tokens and 16 heads, by unit, beside the published counts.
+
+    The difference of two runs whose rows differ by 8 tiles: what happens once a row cancels out. Kinds: emulated and published.
+    """
+    tiles = 8
+    lengths = (256, 256 + tiles * kernel_named(kernel).tile)
+    short, long = (counts_frame(run(kernel, Case.make(rows=1, extra=extra), split_k=1)) for extra in lengths)
+    here = by_unit(difference(long, short)).sum() / tiles
+    published = published_counts()
+    rows = [{"unit": unit, "emulated": round(float(here[unit]), 2), "published": published.get(unit, 0)} for unit in here.index]
+    return [*rows, {"unit": "total", "emulated": round(float(here.sum()), 2), "published": published["total"]}]
+
+
+def runs(kernel: str = "base") -> Iterator[Row]:
+    """A kernel on every named case against the float64 reference, rows whole and split as planned; kind: emulated."""
+    for case in CASES.values():
+        whole, planned = run(kernel, case, split_k=1), run(kernel, case)
+        yield {
+            "case": case.name,
+            "rel_l2 whole": whole.comparison.rel_l2,
+            "split_k": planned.split_k,
+            "rel_l2 split": planned.comparison.rel_l2,
+            "wave instructions": planned.wave_instructions,
+            "seconds": planned.seconds,
+        }
