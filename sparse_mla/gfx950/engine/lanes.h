@@ -111,19 +111,21 @@ INLINE fv e5m2_to_f(uv x) {
   return (fv)(s | select((iv)(m > 0x7cu), splat(0x7fc00000u), r));
 }
 
-// Bytes of b:a (b the high dword) picked by the four selectors of sel; 8..11 repeat a sign, 12 is 0, above it 0xff.
+// Bytes of the 8-byte number hi:lo picked by the four selectors of sel: 0..7 a byte, 8..11 a sign, 12 zero, above it 0xff.
+INLINE uv perm_byte(uv hi, uv lo, u32 s) {
+  if (s > 12) return splat(0xff);
+  if (s == 12) return splat(0);
+  if (s >= 8) return (uv)-(iv)((s & 2 ? hi : lo) >> (s & 1 ? 31 : 15) & 1u) & 0xffu;
+  return (s & 4 ? hi : lo) >> (8 * (s & 3)) & 0xffu;
+}
 INLINE uv perm(uv hi, uv lo, uv sel) {
-  Uv both = to_U(hi) << 32 | to_U(lo);
   uv r = splat(0);
-#pragma clang loop unroll(full)
-  for (u32 k = 0; k < 4; ++k) {
-    uv s = (sel >> (8 * k)) & 0xffu;
-    uv byte = to_u(both >> to_U((s & 7u) * 8u)) & 0xffu;
-    uv sign = (uv)-(iv)(to_u(both >> to_U((s & 3u) * 16u + 15u)) & 1u) & 0xffu;
-    byte = select((iv)(s >= 8u), sign, byte);
-    byte = select((iv)(s == 12u), splat(0), byte);
-    r |= select((iv)(s > 12u), splat(0xff), byte) << (8 * k);
+  if (mask_bits(sel != sel[0]) == 0) {   // nearly always one selector for all lanes
+    for (u32 k = 0; k < 4; ++k) r |= perm_byte(hi, lo, sel[0] >> (8 * k) & 0xff) << (8 * k);
+    return r;
   }
+  for (u32 l = 0; l < LANES; ++l)
+    for (u32 k = 0; k < 4; ++k) r[l] |= perm_byte(splat(hi[l]), splat(lo[l]), sel[l] >> (8 * k) & 0xff)[0] << (8 * k);
   return r;
 }
 INLINE uv bitop3(uv a, uv b, uv c, u32 table) {   // bit k of table: the result for a,b,c = bits 2,1,0 of k

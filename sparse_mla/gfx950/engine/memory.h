@@ -3,49 +3,84 @@
 #include "lanes.h"
 
 #define NEXT return o + 1
-#define V(off, lane) AT(uv, w, off)[lane]
+#define V(off, lane) AT(u32, w, (off) + 4 * (lane))
 
-// Global addresses: a VGPR pair, or (SGPR pair + VGPR) when operand S is not `off`, plus a signed immediate.
-INLINE u64 global_address(const Op* o, Wave* w, u32 vaddr, u32 saddr, u32 lane) {
-  u64 a = saddr ? get_M(w, saddr) + V(vaddr, lane) : V(vaddr, lane) | (u64)V(vaddr + 4 * LANES, lane) << 32;
-  return a + (u64)o->imm;
+// Four lanes of four dwords: what lies lane by lane in memory lies register by register in the wave.
+typedef VEC(u32, 4) quad;
+INLINE void transpose(quad r[4]) {
+  quad a = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5), b = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5);
+  quad c = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7), d = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
+  r[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
+  r[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
+  r[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
+  r[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
 }
 
-// T is the element in memory, N how many of them; anything narrower than a dword is extended by C's own rule.
-#define GLOBAL_LOAD(T, N)                                                              \
-  EACH_LANE(w, {                                                                       \
-    u64 a = global_address(o, w, o->o[1], o->o[2], lane);                              \
-    const u8* p = host_address(w, a, sizeof(T) * N);                                   \
-    if (UNLIKELY(!p)) return fault(w, o, FAULT_GLOBAL, lane, a, sizeof(T) * N);        \
-    T x[N];                                                                            \
-    __builtin_memcpy(x, p, sizeof x);                                                  \
-    for (u32 k = 0; k < N; ++k) V(o->o[0] + 4 * LANES * k, lane) = (u32)(i32)x[k];     \
-  });                                                                                  \
+// N elements of type T at PTR(lane) to or from N registers, for every active lane. Anything narrower than a dword is extended
+// by C's own rule on the way in, and taken from bit `shift` on the way out.
+#define GATHER(T, N, dst, PTR)                                                                       \
+  if (N == 4 && exec_of(w) == ~0ull)                                                                 \
+    for (u32 lane = 0; lane < LANES; lane += 4) {                                                    \
+      quad r[4];                                                                                     \
+      for (u32 k = 0; k < 4; ++k) __builtin_memcpy(&r[k], PTR(lane + k), 16);                        \
+      transpose(r);                                                                                  \
+      for (u32 k = 0; k < 4; ++k) __builtin_memcpy(&V(dst + 4 * LANES * k, lane), &r[k], 16);        \
+    }                                                                                                \
+  else                                                                                               \
+    EACH_LANE(w, {                                                                                   \
+      T x[N];                                                                                        \
+      __builtin_memcpy(x, PTR(lane), sizeof x);                                                      \
+      for (u32 k = 0; k < N; ++k) V(dst + 4 * LANES * k, lane) = (u32)(i32)x[k];                     \
+    });                                                                                              \
   NEXT
-#define GLOBAL_STORE(T, N, shift)                                                        \
-  EACH_LANE(w, {                                                                       \
-    u64 a = global_address(o, w, o->o[0], o->o[2], lane);                              \
-    u8* p = host_address(w, a, sizeof(T) * N);                                         \
-    if (UNLIKELY(!p)) return fault(w, o, FAULT_GLOBAL, lane, a, sizeof(T) * N);        \
-    T x[N];                                                                            \
-    for (u32 k = 0; k < N; ++k) x[k] = (T)(V(o->o[1] + 4 * LANES * k, lane) >> shift); \
-    __builtin_memcpy(p, x, sizeof x);                                                  \
-  });                                                                                  \
+#define SCATTER(T, N, src, shift, PTR)                                                               \
+  if (N == 4 && exec_of(w) == ~0ull)                                                                 \
+    for (u32 lane = 0; lane < LANES; lane += 4) {                                                    \
+      quad r[4];                                                                                     \
+      for (u32 k = 0; k < 4; ++k) __builtin_memcpy(&r[k], &V(src + 4 * LANES * k, lane), 16);        \
+      transpose(r);                                                                                  \
+      for (u32 k = 0; k < 4; ++k) __builtin_memcpy(PTR(lane + k), &r[k], 16);                        \
+    }                                                                                                \
+  else                                                                                               \
+    EACH_LANE(w, {                                                                                   \
+      T x[N];                                                                                        \
+      for (u32 k = 0; k < N; ++k) x[k] = (T)(V(src + 4 * LANES * k, lane) >> shift);                 \
+      __builtin_memcpy(PTR(lane), x, sizeof x);                                                      \
+    });                                                                                              \
+  NEXT
+// Into half a register: the other half keeps what it held.
+#define GATHER_D16(T, dst, shift, PTR)                                                               \
+  EACH_LANE(w, {                                                                                     \
+    T x;                                                                                             \
+    __builtin_memcpy(&x, PTR(lane), sizeof x);                                                       \
+    V(dst, lane) = (V(dst, lane) & ~(0xffffu << shift)) | ((u32)(i32)x & 0xffffu) << shift;          \
+  });                                                                                                \
   NEXT
 
-// Loads into half a register: the other half keeps what it held.
-#define HALF(old, x, shift) (((old) & ~(0xffffu << (shift))) | ((u32)(x) & 0xffffu) << (shift))
-#define GLOBAL_LOAD_D16(T, shift)                                                      \
-  EACH_LANE(w, {                                                                       \
-    u64 a = global_address(o, w, o->o[1], o->o[2], lane);                              \
-    const u8* p = host_address(w, a, sizeof(T));                                       \
-    if (UNLIKELY(!p)) return fault(w, o, FAULT_GLOBAL, lane, a, sizeof(T));            \
-    T x;                                                                               \
-    __builtin_memcpy(&x, p, sizeof x);                                                 \
-    V(o->o[0], lane) = HALF(V(o->o[0], lane), (i32)x, shift);                          \
-  });                                                                                  \
-  NEXT
-
+// Host pointers of the active lanes' global addresses: a VGPR pair, or (SGPR pair + VGPR) where `saddr` is given, plus a signed
+// immediate. Returns the first lane whose access leaves every buffer, LANES when there is none.
+u32 find_pointers(Wave* w, Uv address, u64 size, u8** pointers);
+INLINE u32 global_pointers(Wave* w, const Op* o, u32 vaddr, u32 saddr, u64 size, u8** pointers, u64* bad) {
+  Uv a = saddr ? get_M(w, saddr) + to_U(AT(uv, w, vaddr)) : get_U(w, vaddr);
+  a += (u64)o->imm;
+  const Range* r = w->range;
+  Uv off = a - r->base;
+  u64 inside = mask_bits(to_i(off < r->size) & to_i(r->size - off >= size));
+  *(Uv*)pointers = off + (u64)r->host;
+  if (!(exec_of(w) & ~inside)) return LANES;
+  u32 lane = find_pointers(w, a, size, pointers);
+  if (UNLIKELY(lane < LANES)) *bad = a[lane];
+  return lane;
+}
+#define GLOBAL_POINTERS(vaddr, size)                                                                 \
+  u8* pointers[LANES] __attribute__((aligned(64)));                                                  \
+  u64 bad;                                                                                           \
+  u32 out = global_pointers(w, o, vaddr, o->o[2], size, pointers, &bad);                             \
+  if (UNLIKELY(out < LANES)) return fault(w, o, FAULT_GLOBAL, out, bad, size)
+#define GLOBAL_AT(lane) pointers[lane]
+#define GLOBAL_LOAD(T, N) GLOBAL_POINTERS(o->o[1], sizeof(T) * N); GATHER(T, N, o->o[0], GLOBAL_AT)
+#define GLOBAL_LOAD_D16(T, shift) GLOBAL_POINTERS(o->o[1], sizeof(T)); GATHER_D16(T, o->o[0], shift, GLOBAL_AT)
+#define GLOBAL_STORE(T, N, shift) GLOBAL_POINTERS(o->o[0], sizeof(T) * N); SCATTER(T, N, o->o[1], shift, GLOBAL_AT)
 
 #define SMEM_LOAD(N)                                                                   \
   u64 a = get_M(w, o->o[1]) + (o->o[2] ? AT(u32, w, o->o[2] & ~1u) : 0) + (u64)o->imm; \
@@ -55,63 +90,63 @@ INLINE u64 global_address(const Op* o, Wave* w, u32 vaddr, u32 saddr, u32 lane) 
   __builtin_memcpy((u8*)w + (o->o[0] & ~1u), p, 4 * N);                                \
   NEXT
 
-// LDS: a byte address a lane plus an unsigned immediate.
-#define LDS_AT(va, offset, T, N)                                                          \
-  u64 a = (u64)V(va, lane) + (u64)(offset);                                               \
-  if (UNLIKELY(a + sizeof(T) * N > w->lds_bytes)) return fault(w, o, FAULT_LDS, lane, a, sizeof(T) * N); \
-  u8* p = w->lds + a
-#define DS_READ(T, N)                                                                  \
-  EACH_LANE(w, {                                                                       \
-    LDS_AT(o->o[1], o->imm, T, N);                                                     \
-    T x[N];                                                                            \
-    __builtin_memcpy(x, p, sizeof x);                                                  \
-    for (u32 k = 0; k < N; ++k) V(o->o[0] + 4 * LANES * k, lane) = (u32)(i32)x[k];     \
-  });                                                                                  \
-  NEXT
-#define DS_READ_D16(T, shift)                                                          \
-  EACH_LANE(w, {                                                                       \
-    LDS_AT(o->o[1], o->imm, T, 1);                                                     \
-    T x;                                                                               \
-    __builtin_memcpy(&x, p, sizeof x);                                                 \
-    V(o->o[0], lane) = HALF(V(o->o[0], lane), (i32)x, shift);                          \
-  });                                                                                  \
-  NEXT
-#define DS_WRITE(T, N, shift)                                                          \
-  EACH_LANE(w, {                                                                       \
-    LDS_AT(o->o[0], o->imm, T, N);                                                     \
-    T x[N];                                                                            \
-    for (u32 k = 0; k < N; ++k) x[k] = (T)(V(o->o[1] + 4 * LANES * k, lane) >> shift); \
-    __builtin_memcpy(p, x, sizeof x);                                                  \
-  });                                                                                  \
-  NEXT
+// LDS: a byte address a lane plus an unsigned immediate. All lanes are checked before the first byte moves.
+INLINE u32 lds_outside(Wave* w, uv address, u64 offset, u64 size) {   // the first active lane out of bounds, LANES for none
+  u64 room = w->lds_bytes - offset - size;
+  u64 bad = offset + size > w->lds_bytes ? ~0ull : mask_bits(address > (u32)room);
+  bad &= exec_of(w);
+  return UNLIKELY(bad != 0) ? (u32)__builtin_ctzll(bad) : LANES;
+}
+#define LDS_CHECK(va, offset, size)                                                                  \
+  do {                                                                                               \
+    u32 out = lds_outside(w, AT(uv, w, va), (u64)(offset), size);                                    \
+    if (UNLIKELY(out < LANES)) return fault(w, o, FAULT_LDS, out, (u64)V(va, out) + (u64)(offset), size); \
+  } while (0)
+#define LDS_READ_AT(lane) (lds + V(o->o[1], lane))
+#define LDS_WRITE_AT(lane) (lds + V(o->o[0], lane))
+#define DS_READ(T, N)                                                                                \
+  LDS_CHECK(o->o[1], o->imm, sizeof(T) * N);                                                         \
+  u8* lds = w->lds + o->imm;                                                                         \
+  GATHER(T, N, o->o[0], LDS_READ_AT)
+#define DS_READ_D16(T, shift)                                                                        \
+  LDS_CHECK(o->o[1], o->imm, sizeof(T));                                                             \
+  u8* lds = w->lds + o->imm;                                                                         \
+  GATHER_D16(T, o->o[0], shift, LDS_READ_AT)
+#define DS_WRITE(T, N, shift)                                                                        \
+  LDS_CHECK(o->o[0], o->imm, sizeof(T) * N);                                                         \
+  u8* lds = w->lds + o->imm;                                                                         \
+  SCATTER(T, N, o->o[1], shift, LDS_WRITE_AT)
 // Two elements of N dwords, their offsets counted in elements (times UNIT for the st64 forms).
-#define DS_READ2(N, UNIT)                                                              \
-  EACH_LANE(w, {                                                                       \
-    u32 x[2 * N];                                                                      \
-    { LDS_AT(o->o[1], o->imm * 4 * N * UNIT, u32, N); __builtin_memcpy(x, p, 4 * N); } \
-    { LDS_AT(o->o[1], o->aux * 4 * N * UNIT, u32, N); __builtin_memcpy(x + N, p, 4 * N); } \
-    for (u32 k = 0; k < 2 * N; ++k) V(o->o[0] + 4 * LANES * k, lane) = x[k];           \
-  });                                                                                  \
+#define DS_READ2(N, UNIT)                                                                            \
+  u32 first = (u32)o->imm * 4 * N * UNIT, second = o->aux * 4 * N * UNIT;                            \
+  LDS_CHECK(o->o[1], first, 4 * N);                                                                  \
+  LDS_CHECK(o->o[1], second, 4 * N);                                                                 \
+  EACH_LANE(w, {                                                                                     \
+    u32 x[2 * N];                                                                                    \
+    const u8* p = w->lds + V(o->o[1], lane);                                                         \
+    __builtin_memcpy(x, p + first, 4 * N);                                                           \
+    __builtin_memcpy(x + N, p + second, 4 * N);                                                      \
+    for (u32 k = 0; k < 2 * N; ++k) V(o->o[0] + 4 * LANES * k, lane) = x[k];                         \
+  });                                                                                                \
   NEXT
-#define DS_WRITE2(N, UNIT)                                                             \
-  EACH_LANE(w, {                                                                       \
-    u32 x[N];                                                                          \
-    for (u32 k = 0; k < N; ++k) x[k] = V(o->o[1] + 4 * LANES * k, lane);               \
-    { LDS_AT(o->o[0], o->imm * 4 * N * UNIT, u32, N); __builtin_memcpy(p, x, 4 * N); } \
-    for (u32 k = 0; k < N; ++k) x[k] = V(o->o[2] + 4 * LANES * k, lane);               \
-    { LDS_AT(o->o[0], o->aux * 4 * N * UNIT, u32, N); __builtin_memcpy(p, x, 4 * N); } \
-  });                                                                                  \
+#define DS_WRITE2(N, UNIT)                                                                           \
+  u32 first = (u32)o->imm * 4 * N * UNIT, second = o->aux * 4 * N * UNIT;                            \
+  LDS_CHECK(o->o[0], first, 4 * N);                                                                  \
+  LDS_CHECK(o->o[0], second, 4 * N);                                                                 \
+  EACH_LANE(w, {                                                                                     \
+    u8* p = w->lds + V(o->o[0], lane);                                                               \
+    for (u32 k = 0; k < N; ++k) {                                                                    \
+      __builtin_memcpy(p + first + 4 * k, &V(o->o[1] + 4 * LANES * k, lane), 4);                     \
+      __builtin_memcpy(p + second + 4 * k, &V(o->o[2] + 4 * LANES * k, lane), 4);                    \
+    }                                                                                                \
+  });                                                                                                \
   NEXT
 // Lane exchange through the LDS crossbar: an inactive source lane gives 0.
-#define DS_BPERMUTE                                                                    \
-  uv data = get_u(w, o->o[2]);                                                         \
-  u64 e = exec_of(w);                                                                  \
-  uv r;                                                                                \
-  for (u32 lane = 0; lane < LANES; ++lane) {                                           \
-    u32 s = ((V(o->o[1], lane) + (u32)o->imm) >> 2) & 63;                              \
-    r[lane] = e >> s & 1 ? data[s] : 0;                                                \
-  }                                                                                    \
-  put_u(w, o->o[0], r);                                                                \
+#define DS_BPERMUTE                                                                                  \
+  uv data = get_u(w, o->o[2]), from = (get_u(w, o->o[1]) + (u32)o->imm) >> 2 & 63u, r;               \
+  data = select(mask_lanes(exec_of(w)), data, splat(0));                                             \
+  for (u32 lane = 0; lane < LANES; ++lane) ((u32*)&r)[lane] = ((u32*)&data)[((u32*)&from)[lane]];    \
+  put_u(w, o->o[0], r);                                                                              \
   NEXT
 
 // Swap ROWS of W lanes: row 1 of dst with row 0 of src, row 3 of dst with row 2 of src, ...

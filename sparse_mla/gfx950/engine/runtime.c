@@ -13,6 +13,16 @@ const Range* find_range(const Launch* l, u64 address, u64 size) {
   return off < r->size && r->size - off >= size ? r : 0;
 }
 
+// The accesses of one instruction mostly go to one buffer, though another one than those of the instruction before.
+u32 find_pointers(Wave* w, Uv address, u64 size, u8** pointers) {
+  for (u64 active = exec_of(w); active; active &= active - 1) {
+    u32 lane = (u32)__builtin_ctzll(active);
+    pointers[lane] = host_address(w, address[lane], size);
+    if (!pointers[lane]) return lane;
+  }
+  return LANES;
+}
+
 const Op* fault(Wave* w, const Op* o, u32 kind, u32 lane, u64 address, u32 size) {
   Fault* f = &w->worker->fault;
   f->kind = kind; f->pc = o->pc; f->wave = w->index; f->lane = lane; f->address = address; f->size = size;
