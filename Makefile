@@ -25,9 +25,10 @@ tour: $(READY)  ## check, build, run and execute every notebook; writes build/to
 test: lint  ## lint, types and the whole test suite
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-lint: $(READY)  ## ruff and mypy
+lint: $(READY)  ## ruff, mypy and clang-format
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror csrc/*/*.h csrc/*/*.hip
 
 lab: $(READY)  ## open JupyterLab at the notebooks (loopback only, with a token)
 	$(BIN)/jupyter lab --notebook-dir=notebooks

@@ -1,5 +1,6 @@
 """The project's own files agree: one list of dependencies, docs that name what exists, a wheel that carries its sources."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -14,7 +15,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from sparse_mla.cli import parser
+from sparse_mla.cli import main, parser
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -107,3 +108,19 @@ def test_the_wheel_carries_the_kernel_sources(tmp_path: Path) -> None:
         tracked = subprocess.run(["git", "ls-files", folder], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
         assert tracked
         assert {f"sparse_mla/_{name}" for name in tracked} <= inside
+
+
+def test_readme_shows_what_run_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    (command,) = (command for command in commands() if "--json" in command)
+    (shown,) = re.findall(r"^```json\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert main(shlex.split(command)[1:]) == 0
+    printed, expected = json.loads(capsys.readouterr().out), json.loads(shown)
+    assert printed.keys() == expected.keys()
+    for key in printed.keys() - {"seconds"}:
+        assert printed[key] == (pytest.approx(expected[key]) if isinstance(expected[key], float) else expected[key]), key
+
+
+def test_every_picture_has_its_drawing_command() -> None:
+    folder = ROOT / "docs/images"
+    drawn = re.findall(r'"(\w+\.png)":', (folder / "make.py").read_text())
+    assert sorted(drawn) == sorted(path.name for path in folder.glob("*.png"))
