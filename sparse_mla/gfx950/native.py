@@ -108,6 +108,8 @@ class Engine:
         self.handlers = list((c.c_uint64 * count).in_dll(library, "engine_handlers"))
         self.run = library.engine_run
         self.run.argtypes, self.run.restype = (c.POINTER(Launch), c.POINTER(Worker), c.c_uint64), c.c_int64
+        self.calibrate = library.engine_calibrate
+        self.calibrate.argtypes, self.calibrate.restype = (c.c_uint64,), c.c_float
         self.run_wave = library.engine_run_wave
         self.run_wave.argtypes, self.run_wave.restype = (c.POINTER(Launch), c.POINTER(Worker)), c.c_int64
 

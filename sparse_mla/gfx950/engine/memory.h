@@ -19,41 +19,44 @@ INLINE void transpose(quad r[4]) {
 // N elements of type T at PTR(lane) to or from N registers, for every active lane. Anything narrower than a dword is extended
 // by C's own rule on the way in, and taken from bit `shift` on the way out.
 #define GATHER(T, N, dst, PTR)                                                                       \
+  u32* to = &V(dst, 0); /* a local: stores to registers must not make the compiler reload operands */ \
   if (N == 4 && exec_of(w) == ~0ull)                                                                 \
     for (u32 lane = 0; lane < LANES; lane += 4) {                                                    \
       quad r[4];                                                                                     \
       for (u32 k = 0; k < 4; ++k) __builtin_memcpy(&r[k], PTR(lane + k), 16);                        \
       transpose(r);                                                                                  \
-      for (u32 k = 0; k < 4; ++k) __builtin_memcpy(&V(dst + 4 * LANES * k, lane), &r[k], 16);        \
+      for (u32 k = 0; k < 4; ++k) __builtin_memcpy(to + LANES * k + lane, &r[k], 16);                \
     }                                                                                                \
   else                                                                                               \
     EACH_LANE(w, {                                                                                   \
       T x[N];                                                                                        \
       __builtin_memcpy(x, PTR(lane), sizeof x);                                                      \
-      for (u32 k = 0; k < N; ++k) V(dst + 4 * LANES * k, lane) = (u32)(i32)x[k];                     \
+      for (u32 k = 0; k < N; ++k) to[LANES * k + lane] = (u32)(i32)x[k];                             \
     });                                                                                              \
   NEXT
 #define SCATTER(T, N, src, shift, PTR)                                                               \
+  const u32* from = &V(src, 0);                                                                      \
   if (N == 4 && exec_of(w) == ~0ull)                                                                 \
     for (u32 lane = 0; lane < LANES; lane += 4) {                                                    \
       quad r[4];                                                                                     \
-      for (u32 k = 0; k < 4; ++k) __builtin_memcpy(&r[k], &V(src + 4 * LANES * k, lane), 16);        \
+      for (u32 k = 0; k < 4; ++k) __builtin_memcpy(&r[k], from + LANES * k + lane, 16);              \
       transpose(r);                                                                                  \
       for (u32 k = 0; k < 4; ++k) __builtin_memcpy(PTR(lane + k), &r[k], 16);                        \
     }                                                                                                \
   else                                                                                               \
     EACH_LANE(w, {                                                                                   \
       T x[N];                                                                                        \
-      for (u32 k = 0; k < N; ++k) x[k] = (T)(V(src + 4 * LANES * k, lane) >> shift);                 \
+      for (u32 k = 0; k < N; ++k) x[k] = (T)(from[LANES * k + lane] >> shift);                       \
       __builtin_memcpy(PTR(lane), x, sizeof x);                                                      \
     });                                                                                              \
   NEXT
 // Into half a register: the other half keeps what it held.
 #define GATHER_D16(T, dst, shift, PTR)                                                               \
+  u32* to = &V(dst, 0);                                                                              \
   EACH_LANE(w, {                                                                                     \
     T x;                                                                                             \
     __builtin_memcpy(&x, PTR(lane), sizeof x);                                                       \
-    V(dst, lane) = (V(dst, lane) & ~(0xffffu << shift)) | ((u32)(i32)x & 0xffffu) << shift;          \
+    to[lane] = (to[lane] & ~(0xffffu << shift)) | ((u32)(i32)x & 0xffffu) << shift;                  \
   });                                                                                                \
   NEXT
 
@@ -82,12 +85,12 @@ INLINE u32 global_pointers(Wave* w, const Op* o, u32 vaddr, u32 saddr, u64 size,
 #define GLOBAL_LOAD_D16(T, shift) GLOBAL_POINTERS(o->o[1], sizeof(T)); GATHER_D16(T, o->o[0], shift, GLOBAL_AT)
 #define GLOBAL_STORE(T, N, shift) GLOBAL_POINTERS(o->o[0], sizeof(T) * N); SCATTER(T, N, o->o[1], shift, GLOBAL_AT)
 
-#define SMEM_LOAD(N)                                                                   \
-  u64 a = get_M(w, o->o[1]) + (o->o[2] ? AT(u32, w, o->o[2] & ~1u) : 0) + (u64)o->imm; \
-  a &= ~3ull;                                                                          \
-  const u8* p = host_address(w, a, 4 * N);                                             \
-  if (UNLIKELY(!p)) return fault(w, o, FAULT_GLOBAL, 0, a, 4 * N);                     \
-  __builtin_memcpy((u8*)w + (o->o[0] & ~1u), p, 4 * N);                                \
+#define SMEM_LOAD(N)                                                                                 \
+  u64 a = get_M(w, o->o[1]) + (o->o[2] ? AT(u32, w, o->o[2] & ~1u) : 0) + (u64)o->imm;               \
+  a &= ~3ull;                                                                                        \
+  const u8* p = host_address(w, a, 4 * N);                                                           \
+  if (UNLIKELY(!p)) return fault(w, o, FAULT_GLOBAL, 0, a, 4 * N);                                   \
+  __builtin_memcpy((u8*)w + (o->o[0] & ~1u), p, 4 * N);                                              \
   NEXT
 
 // LDS: a byte address a lane plus an unsigned immediate. All lanes are checked before the first byte moves.
@@ -102,20 +105,22 @@ INLINE u32 lds_outside(Wave* w, uv address, u64 offset, u64 size) {   // the fir
     u32 out = lds_outside(w, AT(uv, w, va), (u64)(offset), size);                                    \
     if (UNLIKELY(out < LANES)) return fault(w, o, FAULT_LDS, out, (u64)V(va, out) + (u64)(offset), size); \
   } while (0)
-#define LDS_READ_AT(lane) (lds + V(o->o[1], lane))
-#define LDS_WRITE_AT(lane) (lds + V(o->o[0], lane))
+#define LDS_AT(lane) (lds + address[lane])
 #define DS_READ(T, N)                                                                                \
   LDS_CHECK(o->o[1], o->imm, sizeof(T) * N);                                                         \
   u8* lds = w->lds + o->imm;                                                                         \
-  GATHER(T, N, o->o[0], LDS_READ_AT)
+  const u32* address = &V(o->o[1], 0);                                                               \
+  GATHER(T, N, o->o[0], LDS_AT)
 #define DS_READ_D16(T, shift)                                                                        \
   LDS_CHECK(o->o[1], o->imm, sizeof(T));                                                             \
   u8* lds = w->lds + o->imm;                                                                         \
-  GATHER_D16(T, o->o[0], shift, LDS_READ_AT)
+  const u32* address = &V(o->o[1], 0);                                                               \
+  GATHER_D16(T, o->o[0], shift, LDS_AT)
 #define DS_WRITE(T, N, shift)                                                                        \
   LDS_CHECK(o->o[0], o->imm, sizeof(T) * N);                                                         \
   u8* lds = w->lds + o->imm;                                                                         \
-  SCATTER(T, N, o->o[1], shift, LDS_WRITE_AT)
+  const u32* address = &V(o->o[0], 0);                                                               \
+  SCATTER(T, N, o->o[1], shift, LDS_AT)
 // Two elements of N dwords, their offsets counted in elements (times UNIT for the st64 forms).
 #define DS_READ2(N, UNIT)                                                                            \
   u32 first = (u32)o->imm * 4 * N * UNIT, second = o->aux * 4 * N * UNIT;                            \
@@ -150,21 +155,21 @@ INLINE u32 lds_outside(Wave* w, uv address, u64 offset, u64 size) {   // the fir
   NEXT
 
 // Swap ROWS of W lanes: row 1 of dst with row 0 of src, row 3 of dst with row 2 of src, ...
-#define PERMLANE_SWAP(W)                                                               \
-  u64 e = exec_of(w);                                                                  \
-  for (u32 lane = 0; lane < LANES; ++lane)                                             \
-    if (!(lane & W)) {                                                                 \
-      u32 s = V(o->o[1], lane), d = V(o->o[0], lane + W);                              \
-      if (e >> (lane + W) & 1) V(o->o[0], lane + W) = s;                               \
-      if (e >> lane & 1) V(o->o[1], lane) = d;                                         \
-    }                                                                                  \
+#define PERMLANE_SWAP(W)                                                                             \
+  u64 e = exec_of(w);                                                                                \
+  for (u32 lane = 0; lane < LANES; ++lane)                                                           \
+    if (!(lane & W)) {                                                                               \
+      u32 s = V(o->o[1], lane), d = V(o->o[0], lane + W);                                            \
+      if (e >> (lane + W) & 1) V(o->o[0], lane + W) = s;                                             \
+      if (e >> lane & 1) V(o->o[1], lane) = d;                                                       \
+    }                                                                                                \
   NEXT
 
 #define BRANCH(condition) return (condition) ? o->target : o + 1
 #define BARRIER w->state = AT_BARRIER; w->resume = o + 1; return 0
 #define END_PROGRAM w->state = ENDED; return 0
 // A basic block begins: counted once for all its instructions, whose number the budget loses.
-#define BLOCK                                                                          \
-  ++w->counts[o->imm];                                                                 \
-  if (UNLIKELY((w->budget -= o->aux) < 0)) return fault(w, o, FAULT_BUDGET, 0, 0, 0);  \
+#define BLOCK                                                                                        \
+  ++w->counts[o->imm];                                                                               \
+  if (UNLIKELY((w->budget -= o->aux) < 0)) return fault(w, o, FAULT_BUDGET, 0, 0, 0);                \
   NEXT

@@ -101,3 +101,14 @@ i64 engine_run_wave(const Launch* l, Worker* k) {
   do run_wave(w); while (w->state == AT_BARRIER);
   return w->state == FAULTED ? -1 : 0;
 }
+
+// Yardstick for the benchmark: `n` plain 64-lane multiply-adds over a small set of vectors, with no dispatch at all.
+f32 engine_calibrate(u64 n) {
+  static _Thread_local fv v[16];
+  for (u64 i = 0; i < n; ++i) {
+    fv* d = &v[i * 5 % 16];
+    *d = v[i * 3 % 16] * 0.5f + v[i * 7 % 16] + 1.0f;
+    __asm__ volatile("" : : "r"(v) : "memory");
+  }
+  return v[0][0];
+}
