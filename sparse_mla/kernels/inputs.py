@@ -43,9 +43,7 @@ class Segment:
             return
         ends = self.indptr.tolist()
         if ends[0] < 0 or ends[-1] > self.indices.numel() or any(end < start for start, end in pairwise(ends)):
-            raise InputError(
-                f"indptr is {ends}; it must rise from 0 or more to at most {self.indices.numel()}, the indices given"
-            )
+            raise InputError(f"indptr is {ends}; it must rise from 0 or more to at most the {self.indices.numel()} indices given")
 
     @property
     def lens(self) -> tuple[int, ...]:

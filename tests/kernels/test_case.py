@@ -1,0 +1,268 @@
+"""Cases are what they say: DeepSeek-V4's shapes, hostile where they claim to be, and able to tell a wrong answer."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from sparse_mla.errors import InputError
+from sparse_mla.kernels.case import CASES, Case, DecodeInputs, Segment, attended
+from sparse_mla.kernels.compare import compare
+from sparse_mla.kernels.reference import reference
+from tests.helpers import HUGE_STRIDE, spread
+
+NAMES = sorted(CASES)
+
+
+def valid(segment: Segment) -> torch.Tensor:
+    """Which entries of the lists (without the overhang) name a slot of the cache."""
+    entries = segment.indices[: int(segment.indptr[-1])]
+    return (entries >= 0) & (entries < segment.cache.num_slots)
+
+
+@pytest.mark.parametrize(
+    "position, flash, pro", [(0, 0, 0), (2, 0, 0), (3, 1, 1), (2047, 512, 512), (4095, 512, 1024), (10**6, 512, 1024)]
+)
+def test_csa_entries(position: int, flash: int, pro: int) -> None:
+    assert attended("flash", "csa", position)[1] == flash
+    assert attended("pro", "csa", position)[1] == pro
+
+
+def test_window_and_hca_entries() -> None:
+    assert [attended("pro", "swa", p) for p in (0, 126, 127, 128, 10**6)] == [(1, 0), (127, 0), (128, 0), (128, 0), (128, 0)]
+    assert [attended("flash", "hca", p)[1] for p in (126, 127, 4095, 999_999, 2**20 - 1)] == [0, 1, 32, 7812, 8192]
+
+
+def test_the_named_cases_cover_the_model() -> None:
+    for model in ("pro", "flash"):
+        for layer in ("swa", "csa", "hca"):
+            assert any(name.startswith(f"{model}-{layer}-") for name in NAMES)
+    assert {CASES[name].heads for name in NAMES} >= {1, 5, 8, 16, 17, 32, 64, 128}
+    assert {CASES[name].main_block for name in NAMES} >= {64, 256}
+    assert {CASES[name].extra_block for name in NAMES} >= {64, 2}
+    assert CASES["pro-csa-h16"].extra == (1024,) * 4
+    assert CASES["pro-hca-1m-h16"].extra == (7812,)
+    assert all(1 <= CASES[name].rows <= 8 for name in NAMES)
+
+
+def test_all_cases_together_are_small_enough_to_emulate() -> None:
+    groups = {name: -(-case.heads // 16) for name, case in CASES.items()}
+    tiles = sum(
+        groups[name] * (-(-main // 32) - (-extra // 32))
+        for name, case in CASES.items()
+        for main, extra in zip(case.main, case.extra_lens, strict=True)
+    )
+    assert tiles * 2_700 < 60e6  # wave instructions of the base design
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_inputs_are_the_same_every_time(name: str) -> None:
+    first, second = CASES[name].inputs(), CASES[name].inputs()
+    assert first.scale == second.scale
+    for key, tensor in first.tensors().items():
+        assert torch.equal(tensor.contiguous().view(torch.uint8), second.tensors()[key].contiguous().view(torch.uint8)), key
+    other = replace(CASES[name], seed=1).inputs()
+    assert not torch.equal(first.q, other.q)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_not_read_is_poisoned_and_what_is_read_is_not(name: str) -> None:
+    inputs = CASES[name].inputs()
+    for segment in inputs.segments.values():
+        cache = segment.cache
+        read = torch.zeros(cache.num_slots, dtype=torch.bool)
+        read[segment.indices[: int(segment.indptr[-1])][valid(segment)].long()] = True
+        kv = cache.read(range(cache.num_slots))
+        assert torch.equal(kv.isfinite().all(dim=1), read)
+        assert not read[0]
+        nope, rope = kv[~read, :448].isnan(), kv[~read, 448:].isnan()
+        data, scale = cache.read_records((~read).nonzero()[:, 0])
+        fp8_nan = (data[:, :448] & 0x7F == 0x7F).all(1)
+        kinds = {
+            "all": fp8_nan & (scale == 255).all(1) & rope.all(1),
+            "fp8": fp8_nan & (scale != 255).all(1) & ~rope.any(1),
+            "scale": ~(data[:, :448] & 0x7F == 0x7F).any(1) & nope.all(1) & ~rope.any(1),
+            "rope": rope.all(1) & ~nope.any(1),
+        }
+        assert all(kind.any() for kind in kinds.values()), {kind: int(hits.sum()) for kind, hits in kinds.items()}
+        assert {0x7F, 0xFF} <= set(data[fp8_nan, :448].flatten().tolist())
+        assert segment.indices.numel() > int(segment.indptr[-1])
+        assert (segment.indices[int(segment.indptr[-1]) :] == 0).all()
+    assert inputs.q.isfinite().all()
+
+
+ANSWERING = [name for name in NAMES if CASES[name].slots != "invalid"]
+
+
+def differs(other: DecodeInputs, inputs: DecodeInputs) -> bool:
+    return compare(reference(other).out, reference(inputs).out).rel_l2 > 0.02
+
+
+@pytest.mark.parametrize("name", [name for name in ANSWERING if CASES[name].sink != "none"])
+def test_the_answer_depends_on_the_sink(name: str) -> None:
+    inputs = CASES[name].inputs()
+    assert inputs.attn_sink is not None
+    assert differs(replace(inputs, attn_sink=None), inputs)
+    assert differs(replace(inputs, attn_sink=inputs.attn_sink + math.log(2)), inputs)  # added twice
+
+
+def without(data: torch.Tensor, dims: slice) -> torch.Tensor:
+    data[:, dims] = 0
+    return data
+
+
+Edit = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+WRONG_READS: dict[str, Edit] = {
+    "scales of the next group": lambda data, scale: (data, torch.cat([scale[:, :7].roll(1, 1), scale[:, 7:]], dim=1)),
+    "scales of the next token": lambda data, scale: (data, scale.roll(1, 0)),
+    "a group lost": lambda data, scale: (without(data, slice(64, 128)), scale),
+    "RoPE lost": lambda data, scale: (without(data, slice(448, 576)), scale),
+}
+
+
+@pytest.mark.parametrize("name", [name for name in ANSWERING if sum(CASES[name].main + CASES[name].extra_lens) < 1000])
+def test_the_answer_depends_on_every_other_part_of_the_input(name: str) -> None:
+    """A kernel that ignores a part, or takes the neighbour's, is far outside 3e-3."""
+    case, inputs = CASES[name], CASES[name].inputs()
+    for wrong, edit in WRONG_READS.items():
+        other = case.inputs()
+        for segment in other.segments.values():
+            cache = segment.cache
+            readable = torch.arange(cache.num_slots)[cache.read(range(cache.num_slots)).isfinite().all(1)]
+            cache.write_records(readable, *edit(*cache.read_records(readable)))
+        assert differs(other, inputs), wrong
+    assert differs(replace(inputs, scale=inputs.scale * 1.2), inputs)
+    assert differs(replace(inputs, q=inputs.q.flip(2)), inputs)
+    assert inputs.heads == 1 or differs(replace(inputs, q=inputs.q.roll(1, dims=1)), inputs)
+    assert inputs.extra is None or not sum(case.extra_lens) or differs(replace(inputs, extra=None), inputs)
+
+
+def test_rows_of_a_request_overlap() -> None:
+    inputs = CASES["pro-csa-mtp3-h16"].inputs()
+    assert inputs.extra is not None
+    rows = [inputs.extra.row(row).tolist() for row in range(8)]
+    assert rows[1][:-1] == rows[0][1:]
+    assert rows[1][-1] not in rows[0]
+    assert rows[4] != rows[3]
+    assert len(rows[4]) < len(rows[3])
+
+
+@pytest.mark.parametrize("name", ["mixed-invalid", "ragged-invalid"])
+def test_mixed_invalid_slots(name: str) -> None:
+    for segment in CASES[name].inputs().segments.values():
+        bad = set(segment.indices[: int(segment.indptr[-1])][~valid(segment)].tolist())
+        slots = segment.cache.num_slots
+        assert bad == {-1, slots, slots + 1, -slots, 2**31 - 1, -(2**31)}
+        assert valid(segment).any()
+
+
+def test_invalid_tiles_come_first_and_later() -> None:
+    inputs = CASES["invalid-tiles"].inputs()
+    assert inputs.extra is not None
+    for segment in inputs.segments.values():
+        good = valid(segment)[: int(segment.indptr[1])]
+        assert not good[:32].any()
+        assert good[32:64].all()
+        assert not good[64:].any()
+    assert (reference(inputs).lse > -math.inf).all()
+
+
+@pytest.mark.parametrize("name", ["all-invalid", "all-invalid-no-sink", "infinite-sink-invalid"])
+def test_all_invalid_rows_give_zero(name: str) -> None:
+    inputs = CASES[name].inputs()
+    assert all(int(segment.indptr[-1]) > 0 and not valid(segment).any() for segment in inputs.segments.values())
+    expected = reference(inputs)
+    assert (expected.out == 0).all()
+    assert (expected.lse == -math.inf).all()
+
+
+def test_empty_rows_give_zero_beside_full_ones() -> None:
+    inputs = CASES["empty-rows"].inputs()
+    assert inputs.extra is not None
+    assert [(m, e) for m, e in zip(inputs.main.lens, inputs.extra.lens, strict=True)] == [(0, 0), (40, 0), (0, 33), (17, 0)]
+    assert reference(inputs).out.abs().amax((1, 2)).gt(0).tolist() == [False, True, True, True]
+
+
+def test_duplicates_and_lengths() -> None:
+    inputs = CASES["duplicates"].inputs()
+    assert len(set(inputs.main.row(0).tolist())) <= 33
+    assert len(inputs.main.row(0)) == 128
+    assert {0, 1, 31, 32, 33, 129} <= set(CASES["ragged"].main) & set(CASES["ragged"].extra_lens)
+    assert sum(CASES["extra-only"].main) == 0
+    empty = CASES["empty-extra"].inputs().extra
+    assert empty is not None
+    assert sum(empty.lens) == 0
+
+
+def test_strided_q_and_odd_blocks() -> None:
+    q = CASES["strided-q"].inputs().q
+    assert not q.is_contiguous()
+    assert q.stride(1) > q.stride(0) > 512
+    around = q.as_strided((512 + 32,), (1,), q.storage_offset() - 32)
+    assert around[:32].isnan().all()
+    inputs = CASES["odd-blocks"].inputs()
+    assert inputs.extra is not None
+    assert (inputs.main.cache.layout.block_size, inputs.extra.cache.layout.block_size) == (3, 7)
+    assert inputs.main.cache.layout.block_stride % 16 == 8
+    assert CASES["pro-csa-h32"].inputs().main.cache.layout.block_stride == 149_760
+
+
+def test_a_dominating_token_moves_the_maximum_late() -> None:
+    inputs = CASES["dominating"].inputs()
+    tokens = torch.cat([part.cache.read(part.row(0)) for part in inputs.segments.values()]).double()
+    logits = inputs.scale * inputs.q[0].double() @ tokens.T
+    assert logits.max() > 120
+    assert logits.min() < -120
+    assert logits[-1].topk(6).indices.sort().values.tolist() == [40, 80, 120, 160 + 80, 160 + 160, 160 + 240]
+    assert logits[-1, 40] + 20 < logits[-1, 80] < logits[-1, 120] - 20  # ever larger, each in a later tile
+
+
+def test_infinite_sinks_are_of_all_three_kinds() -> None:
+    sink = CASES["infinite-sink"].inputs().attn_sink
+    assert sink is not None
+    assert torch.isposinf(sink).any()
+    assert torch.isneginf(sink).any()
+    assert sink.isfinite().any()
+
+
+def test_spreading_the_blocks_beyond_4_gib_changes_nothing() -> None:
+    inputs = CASES["ragged"].inputs()
+    far = spread(inputs)
+    assert far.main.cache.layout.block_stride == HUGE_STRIDE
+    assert far.main.cache.layout.data_offset(int(far.main.indices.max())) > 2**32
+    assert torch.equal(reference(far).out, reference(inputs).out)
+
+
+def test_making_and_naming() -> None:
+    case = Case.make(heads=16, rows=4, main=128, extra=1024, seed=0)
+    assert (case.heads, case.rows, case.main, case.extra, case.seed) == (16, 4, (128,) * 4, (1024,) * 4, 0)
+    assert Case.make(extra=0).inputs().extra is None
+    assert Case.named("heads-17") is CASES["heads-17"]
+    assert str(CASES["pro-csa-h32"]) == "pro-csa-h32: 2 rows x 32 heads, main 128, extra 1024"
+    with pytest.raises(InputError, match="pro-csa-h16"):
+        Case.named("pro-csa-h61")
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        ({"heads": 0}, "heads 0"),
+        ({"rows": 0}, "at least 1 head and 1 row"),
+        ({"main": -1}, "no negative length"),
+        ({"extra": -2}, "no negative length"),
+    ],
+)
+def test_impossible_numbers_are_refused(arguments: dict[str, int], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        Case.make(**arguments)
+
+
+def test_impossible_traits_are_refused() -> None:
+    with pytest.raises(InputError, match="allowed: random, duplicate"):
+        Case("x", 1, (1,), slots="wild")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="2 main lengths and 1 extra"):
+        Case("x", 1, (1, 2), (3,))
+    with pytest.raises(InputError, match="no empty list"):
+        Case("x", 1, (1, 0), dominating=True)
