@@ -70,7 +70,7 @@ def tour(out: Path) -> int:
     def add(section: Section) -> None:
         sections.append(section)
         print(f"\n== {section.title}{'' if section.good else ': FAILED'} ==\n{section.note}\n", flush=True)
-        print(section.text or tables.text(section.rows), flush=True)
+        print("\n".join(part for part in (section.text, tables.text(section.rows)) if part), flush=True)
 
     report = doctor.examine()
     add(Section("This machine", "What works here and what does not.", text=str(report), good=report.modes["emulator"]))
@@ -113,14 +113,16 @@ def _cases() -> Section:
 
 def _notebooks(out: Path) -> Section:
     """Every notebook, executed without a browser."""
-    done = [notebooks.execute(path, out) for path in notebooks.available().values()]
-    errors = [f"{run.name}\n{run.error}" for run in done if run.error]
-    rows = [
-        {"notebook": run.page.name, "seconds": round(run.seconds, 1), "result": "failed" if run.error else "ok"} for run in done
-    ]
-    return Section(
-        "The notebooks", "Executed by papermill; open one to read it.", rows, "\n".join(errors), links="notebook", good=not errors
-    )
+    rows, errors = [], []
+    print()
+    for path in notebooks.available().values():
+        print(f"executing {path.stem} ...", flush=True)
+        run = notebooks.execute(path, out)
+        rows.append({"notebook": run.page.name, "result": "failed" if run.error else "ok", "seconds": round(run.seconds, 1)})
+        errors += [f"{run.name}\n{run.error}"] if run.error else []
+    note = "Executed by papermill; open one to read it."
+    good = bool(rows) and not errors
+    return Section("The notebooks", note, rows, "\n".join(errors), links="notebook", good=good)
 
 
 def _page(sections: Sequence[Section], seconds: float) -> str:
