@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from sparse_mla.build import csrc_dir
+
 UNITS = ("MFMA", "VALU", "LDS", "VMEM", "SALU", "SMEM", "WAIT", "BARRIER", "BRANCH")
 
 
@@ -25,17 +27,22 @@ def difference(long: pd.DataFrame, short: pd.DataFrame, times: int = 1) -> pd.Da
     return merged.assign(count=(merged["count"] - merged.pop("count_short")) / times)
 
 
-def hottest_lines(counts: pd.DataFrame, sources: dict[str, list[str]], n: int = 10) -> pd.DataFrame:
-    """The `n` source lines with most wave instructions: file, line, count, share of all, and the line's own text.
+def by_one_wave(counts: pd.DataFrame, wave: int = 0) -> pd.DataFrame:
+    """The rows of instructions that `wave` executed and no other wave did: work that the others wait for."""
+    executed = counts[counts["count"] > 0].groupby(["kernel", "pc"]).wave.agg(["min", "max"])
+    alone = executed[(executed["min"] == wave) & (executed["max"] == wave)].index
+    return counts[(counts.wave == wave) & pd.MultiIndex.from_frame(counts[["kernel", "pc"]]).isin(alone)]
 
-    `sources` maps the file names of the frame to their lines; a line of another file has no text.
-    """
+
+def hottest_lines(counts: pd.DataFrame, n: int = 10) -> pd.DataFrame:
+    """The `n` source lines with most wave instructions: file (under csrc/), line, count, share of all, and the line's text."""
     lines = counts.groupby(["file", "line"], as_index=False)["count"].sum()
     lines["share"] = lines["count"] / lines["count"].sum()
     lines = lines.nlargest(n, "count").reset_index(drop=True)
 
     def text(file: str, line: int) -> str:
-        known = sources.get(file, [])
+        path = csrc_dir() / file
+        known = path.read_text().splitlines() if path.is_file() else []  # a few instructions belong to no line
         return known[line - 1].strip() if 0 < line <= len(known) else ""
 
     return lines.assign(source=[text(row.file, int(row.line)) for row in lines.itertuples()])

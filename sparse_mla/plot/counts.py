@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from sparse_mla.plot.figure import Figure
-from sparse_mla.plot.style import INK, SERIES, canvas
+from sparse_mla.plot.style import SERIES, canvas
 
 # One colour a unit wherever units are drawn; hatches so that neighbours part without colour too.
 UNIT_LOOK = {
@@ -22,11 +22,12 @@ UNIT_LOOK = {
 
 
 def mix_figure(by_unit: pd.DataFrame, *, title: str, source: str) -> Figure:
-    """Wave instructions of each wave, stacked by unit. `by_unit` is waves x units, as analyse.counts.by_unit gives."""
+    """Wave instructions of each wave, stacked by unit (or by other columns). `by_unit` is as analyse.counts.by_unit gives."""
+    spare = iter(SERIES)
     with canvas(7.4, 0.5 * len(by_unit) + 1.5) as (fig, axis):
         left = pd.Series(0.0, index=by_unit.index)
         for unit in by_unit:
-            colour, hatch = UNIT_LOOK.get(str(unit), (INK, "++"))
+            colour, hatch = UNIT_LOOK.get(str(unit)) or (next(spare), "")
             names = [f"wave {wave}" for wave in by_unit.index]
             axis.barh(names, by_unit[unit], left=left, color=colour, hatch=hatch, edgecolor="white", linewidth=0.4, label=unit)
             left += by_unit[unit]

@@ -60,7 +60,7 @@ class Exercise:
     def check(self, answer: Any, hint: bool = False) -> Verdict:
         """Compare with the reference, observation by observation; the first difference is the verdict."""
         if answer is ... or answer is None:
-            return self._verdict(None, self.ask, hint)
+            return self._verdict(None, "not answered yet", hint)
         expected = list(self.observe(self.right))
         seen: list[tuple[str, Any]] = []
         raised = ""
@@ -70,7 +70,7 @@ class Exercise:
             raised = f"your answer raised {type(error).__name__}: {error}"
         for (where, want), (_, got) in zip(expected, seen, strict=False):
             if got is ... or got is None:
-                return self._verdict(None, self.ask, hint)
+                return self._verdict(None, "not answered yet", hint)
             if not self._same(got, want):
                 # One observation is the answer itself: showing it would end the exercise.
                 told = f"{where}: you have {got}" + (f", it is {want}" if len(expected) > 1 else "")

@@ -156,7 +156,11 @@ function render({ model, el }) {
     for (const [, name, list] of meets) for (const [row, column] of list) box(name, now[name][row][column], PARTNER);
     box(chosen.operand, now[chosen.operand][chosen.row][chosen.column], CHOSEN);
     pen.fillStyle = ink;
-    for (const name of ["A", "B", "D"]) pen.fillText(`${name} v0`, 2, first[name] * high + 8);
+    for (const name of ["A", "B", "D"]) {
+      const count = name === "D" ? now.resultRegisters : now.operandRegisters, tall = name === "D" ? 1 : 2;
+      for (let r = 0; r < count; r += name === "D" && count > 4 ? 4 : 4 / (2 * tall))
+        pen.fillText(`${r ? "  " : name} v${r}`, 2, (first[name] + r * tall) * high + 8);
+    }
     for (let lane = 0; lane < 64; lane += 8) pen.fillText(`${lane}`, left + lane * wide, rows * high + 11);
     registers.setAttribute("aria-label", "Registers of the wave by lane; the text above says the same");
   }

@@ -15,7 +15,8 @@ from sparse_mla.widgets.headless import headless
 HERE = Path(__file__).parent
 SOURCE = "one-hot matrices through the gfx950 emulator"
 
-_last: dict[str, Any] = {}  # what was chosen last, so that running the cell again does not lose it
+# What was chosen last in each cell (known by what it asked for), so that running the cell again does not lose it.
+_last: dict[tuple[Any, ...], dict[str, Any]] = {}
 
 
 @lru_cache
@@ -32,7 +33,10 @@ def lane_explorer(
     if headless(static):
         return lane_figure(lanes, operand, row, column, source=SOURCE)
     chosen = {"shape": shape, "operand": operand, "row": row, "column": column}
-    return _widget_class()(maps={name: _plain(_measured(name)) for name in SHAPES}, chosen=_last or chosen)
+    asked = tuple(chosen.values())
+    widget = _widget_class()(maps={name: _plain(_measured(name)) for name in SHAPES}, chosen=_last.get(asked, chosen))
+    widget.observe(lambda change: _last.update({asked: change["new"]}), "chosen")
+    return widget
 
 
 def _plain(lanes: LaneMap) -> dict[str, Any]:
@@ -56,9 +60,5 @@ def _widget_class() -> Any:
         _css = HERE / "lane_map.css"
         maps = traitlets.Dict().tag(sync=True)
         chosen = traitlets.Dict().tag(sync=True)
-
-        @traitlets.observe("chosen")
-        def _remember(self, change: Any) -> None:
-            _last.update(change["new"])
 
     return LaneExplorer

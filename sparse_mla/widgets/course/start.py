@@ -28,13 +28,16 @@ def _relative_l2(actual: np.ndarray, expected: np.ndarray) -> float:
     return float(np.linalg.norm(actual - expected) / np.linalg.norm(expected))
 
 
+# Letter: statement, kind of its number.
 _STATEMENTS = {
-    "The fused kernel issued 64 MFMA instructions a tile when its machine code ran here": "emulated",
-    "An MI355X needs 35 us for this shape, says a pull request": "published",
-    "8 TB/s allows at most 13.7 G tokens of 584 bytes a second": "modelled",
-    "rocprofv3 on our MI355X reported 11 us": "measured",
-    "The timing model gives 9 us for a kernel whose instructions the emulator counted": "modelled",
+    "a": ("The fused kernel issued 64 MFMAs a tile when its machine code ran here.", "emulated"),
+    "b": ("An MI355X takes 35 us for this shape, says a pull request.", "published"),
+    "c": ("8 TB/s carry at most 13.7 G tokens of 584 bytes a second.", "modelled"),
+    "d": ("rocprofv3 on the MI355X in our rack reported 11 us.", "measured"),
+    "e": ("Fed with emulated counts, the timing model gives 9 us.", "modelled"),
 }
+_KINDS = {letter: kind for letter, (_, kind) in _STATEMENTS.items()}
+
 
 EXERCISES = [
     Exercise(
@@ -83,23 +86,16 @@ EXERCISES = [
     ),
     Exercise(
         name="00.kinds",
-        ask='For each statement, say whether its number is "measured", "emulated", "modelled" or "published".',
+        ask='For each number say whether it is "measured", "emulated", "modelled" or "published".\n'
+        + "\n".join(f"- **{letter}** {statement}" for letter, (statement, _) in _STATEMENTS.items()),
         hint="Ask what would have to be repeated to get the number again: a device, an execution, a calculation, or a search.",
-        observe=items(*_STATEMENTS),
-        right=_STATEMENTS,
+        observe=items(*_KINDS),
+        right=_KINDS,
         wrong=[
-            Wrong(
-                {**_STATEMENTS, list(_STATEMENTS)[4]: "emulated"},
-                "The counts are emulated; the microseconds come out of a model fed with them.",
-            ),
-            Wrong({**_STATEMENTS, list(_STATEMENTS)[1]: "measured"}, "Somebody measured it, we did not: we can only cite it."),
-            Wrong(
-                {**_STATEMENTS, list(_STATEMENTS)[2]: "published"}, "The bandwidth is published, the quotient is our arithmetic."
-            ),
-            Wrong(
-                {**_STATEMENTS, next(iter(_STATEMENTS)): "measured"},
-                "No device was involved: it is an exact count of executed code.",
-            ),
+            Wrong(_KINDS | {"e": "emulated"}, "The counts are emulated; the microseconds come out of a model fed with them."),
+            Wrong(_KINDS | {"b": "measured"}, "Somebody measured it, we did not: we can only cite it."),
+            Wrong(_KINDS | {"c": "published"}, "The bandwidth is published, the quotient is our arithmetic."),
+            Wrong(_KINDS | {"a": "measured"}, "No device was involved: it is an exact count of executed code."),
         ],
     ),
 ]
