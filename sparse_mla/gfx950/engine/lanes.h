@@ -70,7 +70,7 @@ INLINE fv log2v(fv x) {
 }
 INLINE fv rcp(fv x) { return 1.0f / x; }
 INLINE fv rsq(fv x) { return to_f(1.0 / sqrt(to_F(x))); }
-INLINE fv fract(fv x) { return fmin2(x - floor(x), (fv)0.99999994f); }   // never 1.0, as the manual says
+INLINE fv fract(fv x) { fv r = x - floor(x); return r > 0.99999994f ? (fv)0.99999994f : r; }   // NaN stays, never 1.0
 
 INLINE fv ldexp(fv x, iv n) {   // x * 2^n, exact until the one rounding at the end
   iv c = n < -300 ? (iv)-300 : n > 300 ? (iv)300 : n;

@@ -35,9 +35,9 @@ s_mul_i32             d=su a:su b:su        | a * b
 s_mul_hi_u32          d=su a:su b:su        | (u32)((u64)a * b >> 32)
 s_mul_hi_i32          d=si a:si b:si        | (i32)((i64)a * b >> 32)
 s_min_u32             d=su a:su b:su        | SCC = a < b; d = SCC ? a : b
-s_max_u32             d=su a:su b:su        | SCC = a > b; d = SCC ? a : b
+s_max_u32             d=su a:su b:su        | SCC = a >= b; d = SCC ? a : b
 s_min_i32             d=si a:si b:si        | SCC = a < b; d = SCC ? a : b
-s_max_i32             d=si a:si b:si        | SCC = a > b; d = SCC ? a : b
+s_max_i32             d=si a:si b:si        | SCC = a >= b; d = SCC ? a : b
 s_and_b32             d=su a:su b:su        | d = a & b; SCC = d != 0
 s_and_b64             d=sU a:sU b:sU        | d = a & b; SCC = d != 0
 s_or_b32              d=su a:su b:su        | d = a | b; SCC = d != 0

@@ -137,7 +137,7 @@ v_mul_i32_i24    d=i a:i b:i      | (a << 8 >> 8) * (b << 8 >> 8)
 v_mad_u32_u24    d=u a:u b:u c:u  | (a & 0xffffffu) * (b & 0xffffffu) + c
 v_mad_i32_i24    d=i a:i b:i c:i  | (a << 8 >> 8) * (b << 8 >> 8) + c
 v_mad_u64_u32    d=U m=m a:u b:u c:U | Uv t = to_U(a) * to_U(b); d = t + c; m = to_i(d < t)
-v_mad_i64_i32    d=I m=m a:i b:i c:I | Iv t = to_I(a) * to_I(b); d = (Iv)((Uv)t + (Uv)c); m = to_i((d < t) ^ (c < 0))
+v_mad_i64_i32    d=I m=m a:i b:i c:I | Iv t = to_I(a) * to_I(b); d = (Iv)((Uv)t + (Uv)c); m = to_i((d < 0) ^ (d < t) ^ (c < 0))
 v_min_u32        d=u a:u b:u      | umin(a, b)
 v_max_u32        d=u a:u b:u      | umax(a, b)
 v_min_i32        d=i a:i b:i      | umin(a, b)
