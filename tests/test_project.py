@@ -98,16 +98,22 @@ def test_docs_name_only_files_that_exist(doc: Path) -> None:
     assert not missing
 
 
-def test_the_wheel_carries_the_kernel_sources(tmp_path: Path) -> None:
+def test_the_wheel_carries_the_package_and_its_sources(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=ROOT, check=True, capture_output=True
     )
     (wheel,) = tmp_path.glob("*.whl")
     inside = set(zipfile.ZipFile(wheel).namelist())
-    for folder in ("csrc", "notebooks", "profiles"):
+    homes = {
+        "csrc": "sparse_mla/_csrc",
+        "notebooks": "sparse_mla/_notebooks",
+        "profiles": "sparse_mla/_profiles",
+        "sparse_mla": "sparse_mla",
+    }
+    for folder, home in homes.items():
         tracked = subprocess.run(["git", "ls-files", folder], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
         assert tracked
-        assert {f"sparse_mla/_{name}" for name in tracked} <= inside
+        assert {name.replace(folder, home, 1) for name in tracked} <= inside
 
 
 def test_readme_shows_what_run_prints(capsys: pytest.CaptureFixture[str]) -> None:
