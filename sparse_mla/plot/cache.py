@@ -77,8 +77,8 @@ def quantisation_figure(kv: torch.Tensor) -> Figure:
 
 
 def slots_figure(segment: Segment, name: str) -> Figure:
-    """Which row reads which slot of a segment: blocks down, places in a block across."""
-    cache, rows = segment.cache, len(segment.lens)
+    """Which of the first six rows reads which slot of a segment: blocks down, places in a block across."""
+    cache, rows = segment.cache, min(len(segment.lens), 6)
     grid = np.full(cache.num_slots, -1)
     table = []
     for row in range(rows):
@@ -92,11 +92,11 @@ def slots_figure(segment: Segment, name: str) -> Figure:
         axis.imshow(colours[grid.reshape(blocks, -1)], aspect="auto", interpolation="none")
         axis.set(xlabel="place in the block", ylabel="block", yticks=range(blocks))
         axis.grid(False)
-        labels = [*(f"row {row}" for row in range(rows)), "several rows", "nobody: poisoned"]
+        labels = [*(f"row {row}" for row in range(rows)), "several rows", "none of them"]
         handles = [Patch(color=colour, label=label) for colour, label in zip(colours, labels, strict=True)]
         fig.legend(handles=handles, loc="outside upper left", ncols=len(handles), fontsize=8.5, handlelength=1.2)
     frame = pd.DataFrame(table, columns=["row", "entries", "valid", "invalid", "first slots"])
-    finding = f"{int((grid >= 0).sum())} of {cache.num_slots} slots are read, scattered over {blocks} blocks; others hold NaN."
+    finding = f"{int((grid >= 0).sum())} of {cache.num_slots} slots are read, scattered over {blocks} blocks; a slot that no row reads holds NaN."
     return Figure(fig, f"Slots of the {name} segment", finding, "measured", "index lists of this case", frame)
 
 

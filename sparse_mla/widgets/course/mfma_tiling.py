@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,7 @@ def _mfmas(heads: int, tokens: int, dims: int) -> tuple[int, int]:
     return blocks * -(-tokens // 16) * -(-dims // 32), blocks * -(-dims // 16) * -(-tokens // 32)
 
 
-def _observe_order(token: Callable[[int, int], int]) -> Observations:
+def _observe_order(token: Callable[[int, int], Any]) -> Observations:
     """O = (Q K^T) V with small whole numbers, all different enough that a token in the wrong place shows."""
     if token(0, 0) is ...:  # a blank cannot be executed
         return [("O[0][0]", ...)]
