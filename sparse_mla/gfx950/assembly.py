@@ -121,7 +121,7 @@ def parse_instruction(text: str, line: int = 0, source: tuple[str, int] | None =
     mnemonic, _, rest = text.strip().partition(" ")
     args: list[Arg] = []
     modifiers: dict[str, str] = {}
-    if mnemonic.startswith("s_waitcnt"):   # `vmcnt(0) lgkmcnt(0)` is not an operand list
+    if mnemonic.startswith("s_waitcnt"):  # `vmcnt(0) lgkmcnt(0)` is not an operand list
         return Instruction(mnemonic, (), {"wait": rest.strip()}, text.strip(), line, source)
     # Commas part operands; behind the last one, spaces part modifiers.
     parts = re.split(r",(?![^\[]*\])", rest) if rest.strip() else []
@@ -183,7 +183,7 @@ def parse(text: str) -> Program:
                 value = rest.strip()
                 descriptor.descriptor[word.removeprefix(".amdhsa_")] = int(value, 0) if _NUMBER.match(value) else 0
             elif word == ".size":
-                body = None   # what follows a function is data
+                body = None  # what follows a function is data
         elif body is not None:
             body.instructions.append(parse_instruction(line.replace("\t", " "), number, source))
     return Program(kernels, text)

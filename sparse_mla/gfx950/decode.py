@@ -7,21 +7,23 @@ starts with one operation that counts it. What is not understood is an AssemblyE
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from sparse_mla.errors import AssemblyError
 from sparse_mla.gfx950.assembly import Arg, Instruction, Kernel
 from sparse_mla.gfx950.generate import all_rows, slots
-from sparse_mla.gfx950.isa import ENCODINGS, MICRO, ROWS
+from sparse_mla.gfx950.isa import ENCODINGS, ROWS
 from sparse_mla.gfx950.isa.row import Operand, Row
 
 OP = np.dtype([("run", "u8"), ("target", "u8"), ("o", "u4", 8), ("imm", "i8"), ("pc", "u4"), ("aux", "u4")])
 SGPR_OFFSET, VGPR_BYTES, HARDWARE_SGPRS, TEMPORARIES = 128, 256, 128, 8
 HANDLER_INDEX = {row.mnemonic: i for i, row in enumerate(all_rows())}
+_VECTOR = 1 << 31  # marks an offset that counts from the first vector register, wherever that will stand
 _SDWA_PARTS = {"BYTE_0": 0, "BYTE_1": 1, "BYTE_2": 2, "BYTE_3": 3, "WORD_0": 4, "WORD_1": 5, "DWORD": 6}
-_IGNORED = {"sc0", "sc1", "nt", "glc"}   # cache hints: no functional effect here
+_HINTS = {"sc0", "sc1", "nt", "glc"}  # cache hints: no functional effect here
+_ENDS_BLOCK = ("BRANCH", "BARRIER")
 
 
 @dataclass
@@ -29,17 +31,42 @@ class Code:
     """Threaded code of one kernel. `blocks[i]` = (first, one past last) static instruction of counted block i."""
 
     kernel: Kernel
-    ops: np.ndarray
-    constants: np.ndarray
+    ops: np.ndarray  # OP; `run` is an index of generate.all_rows(), `target` an index of ops
+    constants: np.ndarray  # uint32, behind the scalar registers
     blocks: list[tuple[int, int]]
-    vgpr_offset: int
-    n_vgprs: int
-    agpr_first: int
+    vgpr_offset: int  # bytes into a wave
+    n_vgprs: int  # vector, accumulation and temporary registers
+    agpr_first: int  # index of a0 among them
 
     @property
     def wave_bytes(self) -> int:
         """Bytes of one wave's state."""
         return self.vgpr_offset + VGPR_BYTES * self.n_vgprs
+
+
+@dataclass
+class _Emitted:
+    """An operation to be: its row, operand offsets, immediates, static instruction, and the label that it branches to."""
+
+    row: str
+    o: list[int]
+    pc: int
+    imm: int = 0
+    aux: int = 0
+    label: str | None = None
+
+
+@dataclass
+class _Context:
+    """One instruction being decoded: what is left of its modifiers, and how many temporaries and sources are taken."""
+
+    ins: Instruction
+    pc: int
+    modifiers: dict[str, str]
+    suffix: str
+    temporaries: int = 0
+    sources: int = 0
+    after: list[_Emitted] = field(default_factory=list)
 
 
 def row_of(mnemonic: str) -> tuple[Row, str] | None:
@@ -52,220 +79,214 @@ def row_of(mnemonic: str) -> tuple[Row, str] | None:
     return None
 
 
-def bits(value: int | float | str, operand: Operand) -> list[int]:
+def _dwords(value: int | float | str, operand: Operand) -> list[int]:
     """A constant as the dwords that an operand of this type reads."""
-    kind = operand.value
     if isinstance(value, float):
-        if kind in "FUI":
-            return list(struct.unpack("<2I", struct.pack("<d", value)))
-        return [struct.unpack("<I", struct.pack("<f", value))[0]]
+        wide = operand.value in "UIF"
+        return list(struct.unpack("<2I", struct.pack("<d", value)) if wide else struct.unpack("<I", struct.pack("<f", value)))
     assert isinstance(value, int)
-    # A 64-bit operand sign-extends an inline constant and zero-extends a literal; the two agree on all but 32-bit negatives.
-    high = 0xFFFFFFFF if value < 0 else 0
-    return [value & 0xFFFFFFFF] + ([high] if operand.width == 2 else [])
+    # A 64-bit operand sign-extends a negative constant; the assembler writes others as they are.
+    return [value & 0xFFFFFFFF] + [0xFFFFFFFF if value < 0 else 0] * (operand.width == 2)
 
 
-class Decoder:
-    """Decodes one kernel; `code()` is the result."""
-
+class _Decoder:
     def __init__(self, kernel: Kernel, min_vgprs: int, min_agprs: int) -> None:
         self.kernel = kernel
-        self.ops: list[tuple[str, list[int], int, int, int, str | None]] = []   # row, slots, imm, aux, pc, label
+        self.ops: list[_Emitted] = []
         self.constants: list[int] = []
-        self.at: dict[tuple[int, ...], int] = {}
+        self.constant_at: dict[tuple[int, ...], int] = {}
         used = kernel.registers
         self.agpr_first = max(used["v"], min_vgprs)
         self.temporary = self.agpr_first + max(used["a"], min_agprs)
-        self.n_vgprs = self.temporary + TEMPORARIES
-        self.leaders = {0} | set(kernel.labels.values())
-        for i, instruction in enumerate(kernel.instructions):
-            if instruction.mnemonic.startswith(("s_cbranch", "s_branch", "s_barrier", "s_endpgm")):
-                self.leaders.add(i + 1)
 
-    def fail(self, instruction: Instruction, why: str) -> AssemblyError:
-        return AssemblyError(f"{self.kernel.name}: {why} in `{instruction.text}` ({instruction.source_line}, assembly line {instruction.line})")
+    def fail(self, at: _Context, why: str) -> AssemblyError:
+        where = f"{at.ins.source_line}, assembly line {at.ins.line}"
+        return AssemblyError(f"{self.kernel.name}: {why} in `{at.ins.text}` ({where})")
+
+    # ---- operands ----------------------------------------------------------------------------------------------
 
     def constant(self, dwords: list[int]) -> int:
         """Offset of a constant, marked scalar."""
         key = tuple(dwords)
-        if key not in self.at:
-            self.at[key] = len(self.constants)
+        if key not in self.constant_at:
+            self.constant_at[key] = len(self.constants)
             self.constants += dwords
-        return SGPR_OFFSET + 4 * (HARDWARE_SGPRS + self.at[key]) | 1
+        return SGPR_OFFSET + 4 * (HARDWARE_SGPRS + self.constant_at[key]) | 1
 
-    def vector(self, index: int) -> int:
-        """Offset of a vector register, counted from the first one and marked by bit 31 until code() knows where that stands."""
-        return 1 << 31 | VGPR_BYTES * index
+    def register(self, at: _Context, arg: Arg) -> int:
+        """Offset of a register, scalar ones marked."""
+        if arg.kind == "s":
+            if arg.first + arg.count > HARDWARE_SGPRS:
+                raise self.fail(at, f"there is no scalar register {arg.first}")
+            return SGPR_OFFSET + 4 * arg.first | 1
+        return _VECTOR | VGPR_BYTES * (arg.first + (self.agpr_first if arg.kind == "a" else 0))
 
-    def emit(self, mnemonic: str, o: list[int], pc: int, imm: int = 0, aux: int = 0, label: str | None = None) -> None:
-        self.ops.append((mnemonic, o, imm, aux, pc, label))
-
-    def operand(self, ins: Instruction, operand: Operand, arg: Arg, pc: int) -> int:
-        """Offset of one operand; emits micro-operations for its neg and abs."""
-        width = operand.width
-        if arg.kind in "vas":
-            if width and arg.count != width:
-                raise self.fail(ins, f"operand {operand.name} takes {width} registers, not {arg.count},")
-            if arg.kind == "s":
-                if not operand.scalar and operand.value[0] == "x":
-                    raise self.fail(ins, f"operand {operand.name} must be a VGPR")
-                if arg.first + arg.count > HARDWARE_SGPRS:
-                    raise self.fail(ins, f"no scalar register {arg.first}")
-                offset = SGPR_OFFSET + 4 * arg.first | 1
-            elif operand.scalar:
-                raise self.fail(ins, f"operand {operand.name} must be scalar")
-            else:
-                offset = self.vector(arg.first + (self.agpr_first if arg.kind == "a" else 0))
-        elif arg.kind in ("int", "float") and not operand.write:
-            offset = self.constant(bits(arg.value, operand))
-        else:
-            raise self.fail(ins, f"operand {operand.name} cannot be {arg.kind}")
-        if arg.neg or arg.abs:
-            if operand.value != "f":
-                raise self.fail(ins, f"negation or absolute value of a {operand.value} operand is not known")
-            offset = self.through(f"_{'neg' * arg.neg}{'abs' * arg.abs}_f32", offset, pc)
-        return offset
-
-    def through(self, micro: str, offset: int, pc: int, imm: int = 0, aux: int = 0) -> int:
-        """A changed copy of an operand in the next temporary register."""
-        target = self.vector(self.temporary + self.used)
-        self.used += 1
-        assert self.used <= TEMPORARIES
-        self.emit(micro, [target, offset], pc, imm, aux)
+    def through(self, at: _Context, micro: str, offset: int, imm: int = 0, aux: int = 0) -> int:
+        """A changed copy of an operand, in the next temporary register."""
+        target = _VECTOR | VGPR_BYTES * (self.temporary + at.temporaries)
+        at.temporaries += 1
+        assert at.temporaries < TEMPORARIES
+        self.ops.append(_Emitted(micro, [target, offset], at.pc, imm, aux))
         return target
 
+    def operand(self, at: _Context, operand: Operand, arg: Arg) -> list[int]:
+        """The slots of one operand; emits the micro-operations of its source modifiers."""
+        if operand.value == "P":
+            return self.pair(at, operand, arg)
+        if arg.kind in "vas":
+            if arg.count != operand.width:
+                raise self.fail(at, f"operand {operand.name} takes {operand.width} registers, not {arg.count},")
+            if arg.kind != "s" and operand.scalar:
+                raise self.fail(at, f"operand {operand.name} must be scalar")
+            if arg.kind == "s" and not operand.scalar and (operand.write or operand.value[0] == "x"):
+                raise self.fail(at, f"operand {operand.name} must be a vector register")
+            offset = self.register(at, arg)
+        elif arg.kind in ("int", "float") and not operand.write:
+            offset = self.constant(_dwords(arg.value, operand))
+        else:
+            raise self.fail(at, f"operand {operand.name} cannot be {arg.kind}")
+        if operand.read and not operand.write and not operand.scalar:
+            offset = self.sdwa_source(at, arg, offset)
+        if arg.neg or arg.abs:
+            if operand.value != "f":
+                raise self.fail(at, f"negation or absolute value of a {operand.value} operand is not known")
+            offset = self.through(at, f"_{'neg' * arg.neg}{'abs' * arg.abs}_f32", offset)
+        return [offset]
+
+    def sdwa_source(self, at: _Context, arg: Arg, offset: int) -> int:
+        """The selected part of a source, where the encoding has selectors."""
+        at.sources += 1
+        if at.suffix != "_sdwa" or at.sources > 2:
+            if arg.sext:
+                raise self.fail(at, "sext() belongs to SDWA")
+            return offset
+        part = _SDWA_PARTS.get(at.modifiers.pop(f"src{at.sources - 1}_sel", "DWORD"))
+        if part is None:
+            raise self.fail(at, "unknown SDWA selector")
+        return offset if part == 6 and not arg.sext else self.through(at, "_sdwa_source", offset, part, arg.sext)
+
+    def pair(self, at: _Context, operand: Operand, arg: Arg) -> list[int]:
+        """The two dwords of a packed fp32 operand: op_sel picks the one for the low result, op_sel_hi for the high one."""
+        low, high = 0, 1
+        if not operand.write:
+            low, high = (_listed(at.modifiers, key, at.sources, default) for key, default in (("op_sel", 0), ("op_sel_hi", 1)))
+            at.sources += 1
+        if arg.neg or arg.abs:
+            raise self.fail(at, "sign modifiers of a packed instruction are not known")
+        if arg.kind in ("int", "float") and not operand.write:
+            if low or high:
+                raise self.fail(at, "a constant has no high half: op_sel and op_sel_hi must be 0 for it")
+            return [self.constant(_dwords(arg.value, Operand("", "f", True, False)))] * 2
+        if arg.kind not in "vas" or arg.count != 2:
+            raise self.fail(at, f"operand {operand.name} takes a register pair")
+        base, step = self.register(at, arg), 4 if arg.kind == "s" else VGPR_BYTES
+        return [base + step * low, base + step * high]
+
+    # ---- instructions ------------------------------------------------------------------------------------------
+
     def instruction(self, pc: int, ins: Instruction) -> None:
+        """Emits the operations of one instruction."""
         found = row_of(ins.mnemonic)
+        at = _Context(ins, pc, dict(ins.modifiers), found[1] if found else "")
         if found is None:
-            raise self.fail(ins, f"unknown instruction {ins.mnemonic}")
+            raise self.fail(at, f"unknown instruction {ins.mnemonic}")
         row, suffix = found
         if row.unit == "WAIT":
             return
-        self.used = 0
-        modifiers = dict(ins.modifiers)
         if suffix == "_dpp":
-            raise self.fail(ins, "DPP is not known yet")
-        selectors = [_SDWA_PARTS.get(modifiers.pop(key, "DWORD"), -1) for key in ("src0_sel", "src1_sel")] if suffix == "_sdwa" else []
+            raise self.fail(at, "DPP is not known")
+        o, label = self.operands(at, row)
+        imm, aux = self.immediates(at, row)
+        self.destination(at, row, o)
+        if any(operand.value == "P" for operand in row.operands):
+            at.modifiers = {key: x for key, x in at.modifiers.items() if key not in ("op_sel", "op_sel_hi")}
+        for key in at.modifiers:
+            if key not in _HINTS or key not in row.modifiers:
+                raise self.fail(at, f"modifier {key} is not known")
+        self.ops.append(_Emitted(row.mnemonic, o, pc, imm, aux, label))
+        self.ops += at.after
+
+    def operands(self, at: _Context, row: Row) -> tuple[list[int], str | None]:
+        """Operand slots in the order of the text, and the branch target."""
+        args, label = list(at.ins.args), None
+        if row.unit == "SMEM" and len(args) == 3 and args[2].kind == "int":  # the offset is a number or an SGPR
+            at.modifiers["offset"] = str(args.pop().value)
+        required = len(row.operands) - (row.unit == "SMEM")
+        if not required <= len(args) <= len(row.operands):
+            raise self.fail(at, f"{row.mnemonic} takes {required} operands, not {len(args)},")
+        based = any(x.type == "S" and arg.kind == "s" for x, arg in zip(row.operands, args, strict=False))
         o: list[int] = []
-        label: str | None = None
-        args = list(ins.args)
-        if row.unit == "SMEM" and len(args) == 3 and args[2].kind == "int":
-            modifiers["offset"] = str(args.pop().value)
-        optional = [x for x in row.operands if row.unit == "SMEM" and x.name == "b"]
-        if len(args) != len(row.operands) and len(args) != len(row.operands) - len(optional):
-            raise self.fail(ins, f"{row.mnemonic} takes {len(row.operands)} operands, not {len(args)},")
-        n_source = 0
-        saddr = next((arg.kind == "s" for x, arg in zip(row.operands, args, strict=False) if x.type == "S"), False)
-        for (operand, _), arg in zip(slots(row), args, strict=False):
+        for (operand, slot), arg in zip(slots(row), args, strict=False):
+            assert len(o) == slot
             if operand.type == "L":
                 label = str(arg.value)
-                if arg.kind != "label" or label not in self.kernel.labels:
-                    raise self.fail(ins, f"no label {label}")
+                if self.kernel.labels.get(label, len(self.kernel.instructions)) >= len(self.kernel.instructions):
+                    raise self.fail(at, f"no label {label} with an instruction behind it")
                 o.append(0)
-            elif operand.type == "S":
-                o.append(0 if arg.kind == "off" else self.operand(ins, operand, arg, pc))
             elif operand.type == "A":
-                if arg.kind != "v" or arg.count != (1 if saddr else 2):
-                    raise self.fail(ins, f"the address must be {'one VGPR' if saddr else 'a VGPR pair'}")
-                o.append(self.vector(arg.first))
-            elif operand.value == "P":
-                o += self.halves(ins, operand, arg, modifiers, n_source)
-                n_source += not operand.write
+                if arg.kind != "v" or arg.count != (1 if based else 2):
+                    raise self.fail(at, f"the address must be {'one VGPR' if based else 'a VGPR pair'}")
+                o.append(self.register(at, arg))
+            elif operand.type == "S" and arg.kind == "off":
+                o.append(0)
             else:
-                offset = self.operand(ins, operand, arg, pc)
-                if selectors and not operand.write and not operand.scalar and n_source < 2:
-                    part = selectors[n_source]
-                    if part < 0:
-                        raise self.fail(ins, "unknown SDWA selector")
-                    if part != 6 or arg.sext:
-                        offset = self.through("_sdwa_source", offset, pc, part, arg.sext)
-                n_source += not operand.write
-                o.append(offset)
-        imm, aux = self.immediates(ins, row, modifiers)
-        for key in ("op_sel", "op_sel_hi", "neg_lo", "neg_hi"):
-            if any(operand.value == "P" for operand in row.operands):
-                modifiers.pop(key, None)
-        after = self.destination(ins, row, modifiers, o, suffix, pc)
-        for key in modifiers:
-            if key not in _IGNORED or key not in row.modifiers:
-                raise self.fail(ins, f"modifier {key} is not known")
-        self.emit(row.mnemonic, o, pc, imm, aux, label)
-        for micro in after:
-            self.emit(*micro)
+                o += self.operand(at, operand, arg)
+        return o, label
 
-    def halves(self, ins: Instruction, operand: Operand, arg: Arg, modifiers: dict[str, str], n: int) -> list[int]:
-        """The two dwords of a packed fp32 operand: op_sel picks the one for the low result, op_sel_hi for the high one."""
-        if arg.neg or arg.abs or any("1" in modifiers.get(key, "") for key in ("neg_lo", "neg_hi")):
-            raise self.fail(ins, "sign modifiers of a packed instruction are not known yet")
-        if arg.kind in ("int", "float"):
-            at = self.constant(bits(arg.value, Operand("", "f", True, False)))
-            if not operand.write and _selected(modifiers, "op_sel_hi", n, 1):
-                raise self.fail(ins, "the high half of a constant is not defined; op_sel_hi must be 0")
-            return [at, at]
-        if arg.count != 2:
-            raise self.fail(ins, f"operand {operand.name} takes a register pair")
-        step = 4 if arg.kind == "s" else VGPR_BYTES
-        base = SGPR_OFFSET + 4 * arg.first | 1 if arg.kind == "s" else self.vector(arg.first + (self.agpr_first if arg.kind == "a" else 0))
-        if operand.write:
-            return [base, base + step]
-        return [base + step * _selected(modifiers, "op_sel", n, 0), base + step * _selected(modifiers, "op_sel_hi", n, 1)]
-
-    def immediates(self, ins: Instruction, row: Row, modifiers: dict[str, str]) -> tuple[int, int]:
+    def immediates(self, at: _Context, row: Row) -> tuple[int, int]:
         """The instruction's own numbers: an address offset, two element offsets, a truth table."""
-        values = []
-        for key in ("offset", "offset0", "bitop3", "offset1"):
-            if key in modifiers:
-                if key not in row.modifiers:
-                    raise self.fail(ins, f"modifier {key} is not known")
-                values.append((key, int(modifiers.pop(key), 0)))
-        named = dict(values)
-        return named.get("offset", named.get("offset0", named.get("bitop3", 0))), named.get("offset1", 0)
+        values = {"imm": 0, "aux": 0}
+        for key, slot in (("offset", "imm"), ("offset0", "imm"), ("bitop3", "imm"), ("offset1", "aux")):
+            if key in at.modifiers and key in row.modifiers:
+                values[slot] = int(at.modifiers.pop(key), 0)
+        return values["imm"], values["aux"]
 
-    def destination(self, ins: Instruction, row: Row, modifiers: dict[str, str], o: list[int], suffix: str, pc: int) -> list[tuple[str, list[int], int, int, int]]:
-        """Micro-operations that finish the result: clamp, and SDWA's placement into part of a register."""
-        after = []
-        if "clamp" in modifiers and "clamp" in row.modifiers and row.operands[0].value == "f":
-            modifiers.pop("clamp")
-            after.append(("_clamp_f32", [o[0]], pc, 0, 0))
-        if suffix == "_sdwa":
-            part = _SDWA_PARTS.get(modifiers.pop("dst_sel", "DWORD"), -1)
-            unused = modifiers.pop("dst_unused", "UNUSED_PAD")
-            if part != 6:
-                if part < 0 or unused not in ("UNUSED_PAD", "UNUSED_PRESERVE"):
-                    raise self.fail(ins, f"SDWA destination {unused} is not known")
-                target, o[0] = o[0], self.vector(self.temporary + TEMPORARIES - 1)
-                after.append(("_sdwa_pad" if unused == "UNUSED_PAD" else "_sdwa_preserve", [target, o[0]], pc, part, 0))
-        return after
+    def destination(self, at: _Context, row: Row, o: list[int]) -> None:
+        """What finishes the result: clamp, and SDWA's placement into part of a register."""
+        if "clamp" in at.modifiers and "clamp" in row.modifiers and row.operands[0].value == "f":
+            del at.modifiers["clamp"]
+            at.after.append(_Emitted("_clamp_f32", [o[0]], at.pc))
+        if at.suffix != "_sdwa":
+            return
+        part = _SDWA_PARTS.get(at.modifiers.pop("dst_sel", "DWORD"))
+        unused = at.modifiers.pop("dst_unused", "UNUSED_PAD")
+        if part == 6:
+            return
+        micro = {"UNUSED_PAD": "_sdwa_pad", "UNUSED_PRESERVE": "_sdwa_preserve"}.get(unused)
+        if part is None or micro is None:
+            raise self.fail(at, f"SDWA destination {unused} is not known")
+        target, o[0] = o[0], _VECTOR | VGPR_BYTES * (self.temporary + TEMPORARIES - 1)
+        at.after.append(_Emitted(micro, [target, o[0]], at.pc, part))
 
     def code(self) -> Code:
-        instructions = self.kernel.instructions
-        starts = sorted(i for i in self.leaders if i < len(instructions))
+        """Everything, laid out."""
+        instructions, labels = self.kernel.instructions, self.kernel.labels
+        leaders = {0, *labels.values()}
+        for i, ins in enumerate(instructions):
+            if (found := row_of(ins.mnemonic)) and found[0].unit in _ENDS_BLOCK:
+                leaders.add(i + 1)
+        starts = sorted(i for i in leaders if i < len(instructions))
         blocks = list(zip(starts, [*starts[1:], len(instructions)], strict=True))
-        ends = dict(blocks)
+        number = {start: n for n, start in enumerate(starts)}
         first_op: dict[int, int] = {}
-        block = {start: n for n, start in enumerate(starts)}
         for pc, ins in enumerate(instructions):
-            if pc in block:
+            if pc in number:
                 first_op[pc] = len(self.ops)
-                self.emit("_block", [], pc, block[pc], ends[pc] - pc)
+                self.ops.append(_Emitted("_block", [], pc, number[pc], blocks[number[pc]][1] - pc))
             self.instruction(pc, ins)
-        vgpr_offset = -(-(SGPR_OFFSET + 4 * (HARDWARE_SGPRS + len(self.constants))) // 256) * 256
+        vgpr_offset = -(-(SGPR_OFFSET + 4 * (HARDWARE_SGPRS + len(self.constants))) // VGPR_BYTES) * VGPR_BYTES
         ops = np.zeros(len(self.ops), OP)
-        for i, (mnemonic, o, imm, aux, pc, label) in enumerate(self.ops):
-            offsets = [(x & 0x7FFFFFFF) + vgpr_offset if x >> 31 else x for x in o]
-            target = 0
-            if label is not None:
-                to = self.kernel.labels[label]
-                if to not in first_op:
-                    raise self.fail(instructions[pc], "branch past the end")
-                target = first_op[to]
-            ops[i] = (HANDLER_INDEX[mnemonic], target, offsets + [0] * (8 - len(offsets)), imm, pc, aux)
-        return Code(self.kernel, ops, np.array(self.constants, np.uint32), blocks, vgpr_offset, self.n_vgprs, self.agpr_first)
+        for i, op in enumerate(self.ops):
+            o = [(x & ~_VECTOR) + vgpr_offset if x & _VECTOR else x for x in op.o]
+            target = 0 if op.label is None else first_op[labels[op.label]]
+            ops[i] = (HANDLER_INDEX[op.row], target, o + [0] * (8 - len(o)), op.imm, op.pc, op.aux)
+        n_vgprs = self.temporary + TEMPORARIES
+        return Code(self.kernel, ops, np.array(self.constants, np.uint32), blocks, vgpr_offset, n_vgprs, self.agpr_first)
 
 
-def _selected(modifiers: dict[str, str], key: str, n: int, default: int) -> int:
-    text = modifiers.get(key)
-    return default if text is None else int(text.strip("[]").split(",")[n])
+def _listed(modifiers: dict[str, str], key: str, n: int, default: int) -> int:
+    """Element n of a modifier such as `op_sel:[0,1]`."""
+    return int(modifiers[key].strip("[]").split(",")[n]) if key in modifiers else default
 
 
 def decode(kernel: Kernel, *, min_vgprs: int = 1, min_agprs: int = 0) -> Code:
@@ -273,4 +294,4 @@ def decode(kernel: Kernel, *, min_vgprs: int = 1, min_agprs: int = 0) -> Code:
 
     Raises AssemblyError for an instruction, operand or modifier that no row describes, naming it and its source line.
     """
-    return Decoder(kernel, min_vgprs, min_agprs).code()
+    return _Decoder(kernel, min_vgprs, min_agprs).code()

@@ -1,7 +1,6 @@
-"""Launching kernels on the emulator: memory at emulated addresses, workgroups over host threads, exact counts, faults.
+"""Launching kernels on the emulator: workgroups over host threads, exact counts, faults.
 
-`Memory` places the caller's arrays at deterministic addresses with gaps between them, so that every access outside one is
-caught and every run of a kernel is the same. `launch` runs a grid; `run_snippet` runs a few lines on given registers.
+`launch` runs a grid of a kernel. `run_snippet` runs a few lines of assembly on one wave with given registers.
 """
 
 from __future__ import annotations
@@ -10,60 +9,24 @@ import ctypes as c
 import os
 import threading
 import time
-from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from sparse_mla.errors import InputError, KernelFault
 from sparse_mla.gfx950 import native
 from sparse_mla.gfx950.assembly import Kernel, parse_instruction
-from sparse_mla.gfx950.decode import SGPR_OFFSET, VGPR_BYTES, Code, decode
+from sparse_mla.gfx950.decode import HARDWARE_SGPRS, SGPR_OFFSET, Code, decode
+from sparse_mla.gfx950.memory import Memory
 
-LDS_LIMIT = 163_840   # bytes a workgroup may have (gfx950: all 160 KiB of a CU)
-BUDGET = 2_000_000_000   # wave instructions before a wave counts as hung
-_GAP = 1 << 21
+__all__ = ["Launched", "Memory", "State", "launch", "run_snippet"]
 
-
-class Memory:
-    """The buffers of a launch. `map` gives a buffer its emulated address; the arrays stay the caller's own."""
-
-    def __init__(self) -> None:
-        self._next = 0x10_0000_0000
-        self.ranges: list[tuple[int, int, int, str]] = []   # base, bytes, host pointer, name
-        self._kept: list[Any] = []
-
-    def map(self, array: Any, name: str) -> int:
-        """Maps a NumPy array or CPU torch tensor, from its first element to the end of its span; returns the address.
-
-        A strided view is mapped over everything between its first and last byte.
-        """
-        if hasattr(array, "data_ptr"):
-            if array.device.type != "cpu":
-                raise InputError(f"buffer {name} is on {array.device}: the emulator takes CPU tensors")
-            host, item = array.data_ptr(), array.element_size()
-            span = sum((n - 1) * s for n, s in zip(array.shape, array.stride(), strict=True)) * item + item if array.numel() else 0
-        else:
-            host = array.__array_interface__["data"][0]
-            span = sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True)) + array.itemsize if array.size else 0
-        base = self._next
-        self._next += -(-(span + _GAP) // _GAP) * _GAP
-        self.ranges.append((base, span, host, name))
-        self._kept.append(array)
-        return base
-
-    def describe(self, address: int) -> str:
-        """Where an address lies, in words."""
-        i = bisect_right([base for base, *_ in self.ranges], address) - 1
-        if i < 0:
-            return "below every buffer"
-        base, size, _, name = self.ranges[i]
-        past = address - base - size
-        if past < 0:
-            return f"byte {address - base} of {name} ({size} bytes)"
-        return f"{past} bytes past the end of {name} ({size} bytes)"
+LDS_LIMIT = 163_840  # bytes a workgroup may have (gfx950: all 160 KiB of a CU)
+WORK_ITEMS_LIMIT = 1_024
+BUDGET = 2_000_000_000  # wave instructions before a wave counts as hung
+_VCC, _M0, _EXEC = 106, 124, 126  # scalar register numbers
+_AT_ONCE = 8  # workgroups between looks at whether to stop
 
 
 @dataclass(frozen=True)
@@ -71,7 +34,7 @@ class Launched:
     """What one launch did. `counts[wave, i]`: executions of static instruction i by that wave of the workgroup, over all
     workgroups, int64. `seconds` is host time, never a device's."""
 
-    kernel: Kernel
+    kernel: Kernel = field(repr=False)
     grid: tuple[int, int, int]
     block: tuple[int, int, int]
     counts: np.ndarray = field(repr=False)
@@ -81,42 +44,6 @@ class Launched:
     def wave_instructions(self) -> int:
         """Executed wave instructions, all waves."""
         return int(self.counts.sum())
-
-
-def _prepare(code: Code) -> np.ndarray:
-    """The Op array with addresses put in."""
-    handlers = np.array(native.engine().handlers, np.uint64)
-    ops = code.ops.copy()
-    ops["run"] = handlers[ops["run"]]
-    ops["target"] = ops["target"] * ops.itemsize + ops.ctypes.data
-    return ops
-
-
-def _fill(code: Code, ops: np.ndarray, memory: Memory, lds_bytes: int, n_waves: int) -> tuple[native.Launch, list[Any]]:
-    ranges = (native.Range * max(1, len(memory.ranges)))(*[native.Range(base, size, host) for base, size, host, _ in memory.ranges])
-    launch = native.Launch(
-        code=ops.ctypes.data, ranges=c.cast(ranges, c.c_void_p), constants=code.constants.ctypes.data, n_ranges=len(memory.ranges),
-        n_constants=len(code.constants), sgpr_offset=SGPR_OFFSET, vgpr_offset=code.vgpr_offset, n_vgprs=code.n_vgprs,
-        wave_bytes=code.wave_bytes, n_waves=n_waves, lds_bytes=lds_bytes, n_blocks=len(code.blocks), budget=BUDGET,
-    )  # fmt: skip
-    return launch, [ops, ranges, code, memory]
-
-
-class _HostThread:
-    """Wave state, LDS and counters of one host thread, aligned for its widest vectors."""
-
-    def __init__(self, code: Code, n_waves: int, lds_bytes: int) -> None:
-        self.waves = aligned(code.wave_bytes * n_waves)
-        self.lds = aligned(lds_bytes)
-        self.counts = np.zeros((n_waves, max(1, len(code.blocks))), np.uint64)
-        self.worker = native.Worker(self.waves.ctypes.data, self.lds.ctypes.data, self.counts.ctypes.data)
-
-
-def aligned(size: int) -> np.ndarray:
-    """uint8 array at a multiple of 256 bytes."""
-    raw = np.empty(size + 256, np.uint8)
-    start = -raw.ctypes.data % 256
-    return raw[start : start + size]
 
 
 def launch(
@@ -138,96 +65,157 @@ def launch(
     code = kernel if isinstance(kernel, Code) else decode(kernel)
     kernel = code.kernel
     grid3, block3 = _three(grid, "grid"), _three(block, "block")
-    lds_bytes = kernel.lds_bytes + dynamic_lds
-    work_items = block3[0] * block3[1] * block3[2]
-    if work_items > 1024:
-        raise InputError(f"a workgroup of {work_items} work-items: a device takes at most 1,024")
-    if lds_bytes > LDS_LIMIT:
-        raise InputError(f"{lds_bytes} bytes of LDS: a gfx950 workgroup has at most {LDS_LIMIT:,}")
-    size = kernel.descriptor.get("kernarg_size", 0)
-    if len(kernarg) != size:
+    work_items, lds_bytes = block3[0] * block3[1] * block3[2], kernel.lds_bytes + dynamic_lds
+    if work_items > WORK_ITEMS_LIMIT:
+        raise InputError(f"a workgroup of {work_items} work-items: a device takes at most {WORK_ITEMS_LIMIT:,}")
+    if not 0 <= lds_bytes <= LDS_LIMIT:
+        raise InputError(f"{lds_bytes} bytes of LDS: a gfx950 workgroup has 0 to {LDS_LIMIT:,}")
+    if len(kernarg) != (size := kernel.descriptor.get("kernarg_size", 0)):
         raise InputError(f"{kernel.name} takes {size} bytes of arguments, not {len(kernarg)}")
-    n_waves = -(-work_items // 64)
-    kernarg_at = memory.map(np.frombuffer(kernarg or b"\0", np.uint8), "kernel arguments")
-    filled, kept = _fill(code, _prepare(code), memory, lds_bytes, n_waves)
-    filled.grid, filled.block, filled.limit = grid3, block3, grid3[0] * grid3[1] * grid3[2]
+    run = _Run(code, memory, lds_bytes, n_waves=-(-work_items // 64))
+    kernarg_at = run.map_last(np.frombuffer(kernarg or b"\0", np.uint8), "kernel arguments")
+    shared = run.shared
+    shared.grid, shared.block, shared.limit = grid3, block3, grid3[0] * grid3[1] * grid3[2]
     user = _user_sgprs(kernel, kernarg_at, kernarg)
-    filled.user_sgprs[: len(user)], filled.n_user_sgprs = user, len(user)
-    filled.workgroup_id_mask = sum(kernel.descriptor.get(f"system_sgpr_workgroup_id_{d}", 0) << i for i, d in enumerate("xyz"))
-    workers = [_HostThread(code, n_waves, lds_bytes) for _ in range(min(threads or os.cpu_count() or 1, filled.limit) or 1)]
+    shared.user_sgprs[: len(user)], shared.n_user_sgprs = user, len(user)
+    shared.workgroup_id_mask = sum(kernel.descriptor.get(f"system_sgpr_workgroup_id_{d}", 0) << i for i, d in enumerate("xyz"))
+    hosts = [run.host() for _ in range(min(threads or os.cpu_count() or 1, shared.limit))]
     start = time.perf_counter()
-    _run_all(filled, workers)
+    _run_all(shared, hosts)
     seconds = time.perf_counter() - start
-    del kept
-    for thread in workers:
-        if thread.worker.fault.kind:
-            raise _kernel_fault(code, memory, thread.worker.fault)
-    counts = np.zeros((n_waves, len(kernel.instructions)), np.int64)
-    executed = sum(thread.counts for thread in workers)
+    for host in hosts:
+        run.check(host)
+    executed = np.sum([host.counts for host in hosts], axis=0)
+    counts = np.zeros((shared.n_waves, len(kernel.instructions)), np.int64)
     for i, (first, last) in enumerate(code.blocks):
         counts[:, first:last] = executed[:, i, None]
     return Launched(kernel, grid3, block3, counts, seconds)
 
 
-def _run_all(filled: native.Launch, workers: list[_HostThread]) -> None:
-    """Every host thread takes workgroups until none is left; Ctrl-C stops within a few workgroups."""
+class _Host:
+    """Wave states, LDS and counters of one host thread, aligned for its widest vectors."""
+
+    def __init__(self, code: Code, n_waves: int, lds: np.ndarray) -> None:
+        self.waves, self.lds = _aligned(code.wave_bytes * n_waves), lds
+        self.counts = np.zeros((n_waves, len(code.blocks)), np.uint64)
+        self.worker = native.Worker(self.waves.ctypes.data, self.lds.ctypes.data, self.counts.ctypes.data)
+
+
+class _Run:
+    """A launch as the engine takes it, with everything that must stay alive meanwhile."""
+
+    def __init__(self, code: Code, memory: Memory, lds_bytes: int, n_waves: int) -> None:
+        self.code, self.memory = code, memory
+        self.ops = code.ops.copy()
+        self.ops["run"] = np.array(native.engine().handlers, np.uint64)[self.ops["run"]]
+        self.ops["target"] = self.ops["target"] * self.ops.itemsize + self.ops.ctypes.data
+        self.shared = native.Launch(
+            code=self.ops.ctypes.data,
+            constants=code.constants.ctypes.data,
+            n_constants=len(code.constants),
+            vgpr_offset=code.vgpr_offset,
+            n_vgprs=code.n_vgprs,
+            wave_bytes=code.wave_bytes,
+            n_waves=n_waves,
+            lds_bytes=lds_bytes,
+            n_blocks=len(code.blocks),
+            budget=BUDGET,
+        )
+        self._set_ranges()
+
+    def _set_ranges(self) -> None:
+        ranges = [native.Range(base, size, host) for base, size, host, _ in self.memory.ranges] or [native.Range()]
+        self.ranges = (native.Range * len(ranges))(*ranges)
+        self.shared.ranges, self.shared.n_ranges = c.addressof(self.ranges), len(ranges)
+
+    def map_last(self, array: np.ndarray, name: str) -> int:
+        """One more buffer, of this launch's own."""
+        address = self.memory.map(array, name)
+        self._set_ranges()
+        return address
+
+    def host(self, lds: np.ndarray | None = None) -> _Host:
+        return _Host(self.code, self.shared.n_waves, _aligned(self.shared.lds_bytes) if lds is None else lds)
+
+    def check(self, host: _Host) -> None:
+        """Raises the fault that stopped this host thread, if one did."""
+        fault = host.worker.fault
+        if not fault.kind:
+            return
+        ins, at = self.code.kernel.instructions[fault.pc], fault.address
+        reason = native.FAULTS[fault.kind]
+        if fault.kind == native.GLOBAL_FAULT:
+            reason += f": {fault.size} bytes at {at:#x}, {self.memory.describe(at)}"
+        elif fault.kind == native.LDS_FAULT:
+            reason += f": {fault.size} bytes at byte {at} of {self.shared.lds_bytes}"
+        access = fault.kind in (native.GLOBAL_FAULT, native.LDS_FAULT)
+        raise KernelFault(
+            reason,
+            kernel=self.code.kernel.name,
+            source_line=ins.source_line,
+            instruction=ins.text,
+            workgroup=tuple(fault.workgroup),
+            wave=fault.wave,
+            lane=fault.lane if access else None,
+            address=at if access else None,
+        )
+
+
+def _aligned(size: int) -> np.ndarray:
+    """uint8 array at a multiple of 256 bytes."""
+    raw = np.empty(size + 256, np.uint8)
+    start = -raw.ctypes.data % 256
+    return raw[start : start + size]
+
+
+def _run_all(shared: native.Launch, hosts: list[_Host]) -> None:
+    """Every host thread takes workgroups until none is left. A fault in one, or Ctrl-C here, stops them all soon after."""
     stop = threading.Event()
+    run = native.engine().run
 
-    def work(thread: _HostThread) -> None:
-        while not stop.is_set():
-            done = native.engine().run(c.byref(filled), c.byref(thread.worker), 8)
-            if done < 0:
-                stop.set()
-            if done < 8:
-                return
+    def work(host: _Host) -> None:
+        done = _AT_ONCE
+        while done == _AT_ONCE and not stop.is_set():
+            done = run(c.byref(shared), c.byref(host.worker), _AT_ONCE)
+        if done < 0:
+            stop.set()
 
-    others = [threading.Thread(target=work, args=(thread,), daemon=True) for thread in workers[1:]]
+    others = [threading.Thread(target=work, args=(host,)) for host in hosts[1:]]
     for other in others:
         other.start()
     try:
-        work(workers[0])
+        work(hosts[0])
+    except BaseException:
+        stop.set()
+        raise
     finally:
-        stopping = stop.is_set()
-        if not stopping and filled.next < filled.limit:   # interrupted
-            stop.set()
         for other in others:
             other.join()
 
 
 def _three(value: Sequence[int], what: str) -> tuple[int, int, int]:
-    full = (*value, 1, 1)[:3]
-    if len(value) > 3 or any(int(n) < 1 or int(n) >= 1 << 31 for n in full):
+    x, y, z = (*value, 1, 1, 1)[:3]
+    if len(value) > 3 or not all(1 <= n < 1 << 31 for n in (x, y, z)):
         raise InputError(f"{what} {tuple(value)}: give one to three positive sizes")
-    return int(full[0]), int(full[1]), int(full[2])
+    return x, y, z
 
 
 def _user_sgprs(kernel: Kernel, kernarg_at: int, kernarg: bytes) -> list[int]:
-    """User SGPRs in the order of the kernel descriptor; pointers that no kernel of ours needs are null."""
+    """User SGPRs in the order of the kernel descriptor. Only the arguments exist here; other pointers are null."""
     d = kernel.descriptor
-    user: list[int] = []
-    for name, dwords in (("private_segment_buffer", 4), ("dispatch_ptr", 2), ("queue_ptr", 2)):
-        user += [0] * dwords * d.get(f"user_sgpr_{name}", 0)
-    if d.get("user_sgpr_kernarg_segment_ptr"):
-        user += [kernarg_at & 0xFFFFFFFF, kernarg_at >> 32]
-    for name, dwords in (("dispatch_id", 2), ("flat_scratch_init", 2), ("private_segment_size", 1)):
-        user += [0] * dwords * d.get(f"user_sgpr_{name}", 0)
-    first, count = d.get("user_sgpr_kernarg_preload_offset", 0), d.get("user_sgpr_kernarg_preload_length", 0)
-    user += [int(x) for x in np.frombuffer(kernarg[4 * first : 4 * (first + count)], np.uint32)]
-    return user
-
-
-def _kernel_fault(code: Code, memory: Memory, fault: native.Fault) -> KernelFault:
-    ins = code.kernel.instructions[fault.pc]
-    reason = native.FAULTS[fault.kind]
-    if fault.kind == 1:
-        reason += f": {fault.size} bytes at {fault.address:#x}, {memory.describe(fault.address)}"
-    elif fault.kind == 2:
-        reason += f": {fault.size} bytes at byte {fault.address}"
-    workgroup = (fault.workgroup[0], fault.workgroup[1], fault.workgroup[2])
-    return KernelFault(
-        reason, kernel=code.kernel.name, source_line=ins.source_line, instruction=ins.text, workgroup=workgroup, wave=fault.wave,
-        lane=fault.lane if fault.kind < 3 else None, address=fault.address if fault.kind < 3 else None,
-    )  # fmt: skip
+    pointer = [kernarg_at & 0xFFFFFFFF, kernarg_at >> 32]
+    parts = {
+        "private_segment_buffer": [0] * 4,
+        "dispatch_ptr": [0] * 2,
+        "queue_ptr": [0] * 2,
+        "kernarg_segment_ptr": pointer,
+        "dispatch_id": [0] * 2,
+        "flat_scratch_init": [0] * 2,
+        "private_segment_size": [0],
+    }
+    user = [x for name, dwords in parts.items() if d.get(f"user_sgpr_{name}") for x in dwords]
+    first, count = (d.get(f"user_sgpr_kernarg_preload_{what}", 0) for what in ("offset", "length"))
+    return [*user, *np.frombuffer(kernarg[4 * first : 4 * (first + count)], np.uint32).tolist()]
 
 
 @dataclass(frozen=True)
@@ -243,7 +231,7 @@ class State:
 
 
 def run_snippet(
-    text: str | Iterable[str],
+    text: str,
     *,
     vgpr: np.ndarray | None = None,
     agpr: np.ndarray | None = None,
@@ -255,40 +243,32 @@ def run_snippet(
     memory: Memory | None = None,
     lds: np.ndarray | None = None,
 ) -> State:
-    """Executes straight lines of assembly on one wave whose registers hold what is given (rows of `vgpr`: v0, v1, ...).
+    """Executes straight lines of assembly on one wave whose registers hold what is given, uint32 (rows of `vgpr`: v0, v1, ...).
 
     Registers not given hold all ones. `lds`, uint8, is the wave's LDS, changed in place.
     """
-    lines = text.splitlines() if isinstance(text, str) else list(text)
-    body = [line.split(";", 1)[0].strip() for line in lines]
-    kernel = Kernel("snippet", [parse_instruction(line, i) for i, line in enumerate(body, 1) if line] + [parse_instruction("s_endpgm")])
-    code = decode(kernel)
-    given = {name: np.zeros((0, 64), np.uint32) if x is None else np.ascontiguousarray(x).view(np.uint32) for name, x in (("v", vgpr), ("a", agpr))}
-    # The snippet may be shorter than the register file that it was given.
-    need_v, need_a = max(code.agpr_first, len(given["v"])), max(kernel.registers["a"], len(given["a"]))
-    if (need_v, need_a) != (code.agpr_first, kernel.registers["a"]):
-        code = decode(kernel, min_vgprs=need_v, min_agprs=need_a)
-    lds_array = aligned(0) if lds is None else lds
-    thread = _HostThread(code, 1, 0)
-    thread.worker.lds = lds_array.ctypes.data
-    filled, kept = _fill(code, _prepare(code), memory or Memory(), len(lds_array), 1)
-    state = thread.waves
-    state[:] = 0xFF
-    registers = state[code.vgpr_offset :].view(np.uint32).reshape(-1, 64)
-    registers[: len(given["v"])] = given["v"]
-    registers[code.agpr_first : code.agpr_first + len(given["a"])] = given["a"]
-    scalars = state[SGPR_OFFSET:][: 4 * (128 + len(code.constants))].view(np.uint32)
+    lines = [line.split(";", 1)[0].strip() for line in text.splitlines()]
+    body = [parse_instruction(line, i) for i, line in enumerate(lines, 1) if line]
+    kernel = Kernel("snippet", [*body, parse_instruction("s_endpgm")])
+    v, a = (np.zeros((0, 64), np.uint32) if x is None else x for x in (vgpr, agpr))
+    code = decode(kernel, min_vgprs=max(1, len(v)), min_agprs=len(a))
+    n_agprs = max(kernel.registers["a"], len(a))
+    run = _Run(code, memory or Memory(), 0 if lds is None else len(lds), 1)
+    host = run.host(lds)
+    host.waves[:] = 0xFF
+    registers = host.waves[code.vgpr_offset :].view(np.uint32).reshape(-1, 64)
+    agprs = registers[code.agpr_first : code.agpr_first + n_agprs]
+    registers[: len(v)], agprs[: len(a)] = v, a
+    scalars = host.waves[SGPR_OFFSET : code.vgpr_offset].view(np.uint32)
     if sgpr is not None:
         scalars[: len(sgpr)] = sgpr
-    scalars[128:] = code.constants
-    for at, value in ((106, vcc), (126, exec_mask)):
-        scalars[at : at + 2] = value & 0xFFFFFFFF, value >> 32
-    scalars[124] = m0
-    header = native.WaveHeader.from_buffer(state)
+    scalars[HARDWARE_SGPRS : HARDWARE_SGPRS + len(code.constants)] = code.constants
+    scalars[_VCC : _VCC + 2] = vcc & 0xFFFFFFFF, vcc >> 32
+    scalars[_EXEC : _EXEC + 2] = exec_mask & 0xFFFFFFFF, exec_mask >> 32
+    scalars[_M0] = m0
+    header = native.WaveHeader.from_address(host.waves.ctypes.data)
     header.scc = scc
-    if native.engine().run_wave(c.byref(filled), c.byref(thread.worker)) < 0:
-        raise _kernel_fault(code, memory or Memory(), thread.worker.fault)
-    del kept
-    two = [int(scalars[at]) | int(scalars[at + 1]) << 32 for at in (106, 126)]
-    agprs = registers[code.agpr_first : code.agpr_first + need_a]
-    return State(registers[:need_v].copy(), agprs.copy(), scalars[:102].copy(), two[0], two[1], int(header.scc))
+    native.engine().run_wave(c.byref(run.shared), c.byref(host.worker))
+    run.check(host)
+    vcc, exec_mask = (int(scalars[at]) | int(scalars[at + 1]) << 32 for at in (_VCC, _EXEC))
+    return State(registers[: code.agpr_first].copy(), agprs.copy(), scalars[:102].copy(), vcc, exec_mask, int(header.scc))

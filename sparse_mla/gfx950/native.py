@@ -13,50 +13,85 @@ from sparse_mla.errors import ToolchainError
 from sparse_mla.gfx950.generate import all_rows, source
 
 ENGINE = Path(__file__).with_name("engine")
-FAULTS = {1: "global access outside every buffer", 2: "LDS access outside the workgroup's allocation", 3: "instruction budget used up"}
+GLOBAL_FAULT, LDS_FAULT, BUDGET_FAULT = 1, 2, 3
+FAULTS = {
+    GLOBAL_FAULT: "global access outside every buffer",
+    LDS_FAULT: "LDS access outside the workgroup's allocation",
+    BUDGET_FAULT: "the wave does not end: it has used up its budget of instructions",
+}
 _FLAGS = ("-O2", "-std=c2x", "-ffreestanding", "-fPIC", "-fno-math-errno", "-ffp-contract=off", "-Wall", "-Werror")
 
 
-class Range(c.Structure):
-    """One buffer: emulated base address, bytes, host pointer."""
+_U32, _U64, _POINTER = c.c_uint32, c.c_uint64, c.c_void_p
 
-    _fields_ = [("base", c.c_uint64), ("size", c.c_uint64), ("host", c.c_void_p)]
+
+class Range(c.Structure):
+    """One buffer."""
+
+    _fields_ = [("base", _U64), ("size", _U64), ("host", _POINTER)]
 
 
 class Fault(c.Structure):
-    """What stopped a wave; `kind` indexes FAULTS."""
+    """What stopped a wave; `kind` is a key of FAULTS."""
 
-    _fields_ = [(name, c.c_uint32) for name in ("kind", "pc", "wave", "lane")] + [
-        ("address", c.c_uint64),
-        ("size", c.c_uint32),
-        ("workgroup", c.c_uint32 * 3),
+    _fields_ = [
+        ("kind", _U32),
+        ("pc", _U32),
+        ("wave", _U32),
+        ("lane", _U32),
+        ("address", _U64),
+        ("size", _U32),
+        ("workgroup", _U32 * 3),
     ]
 
 
 class Launch(c.Structure):
-    """engine.h's Launch."""
+    """engine.h's Launch: what stays the same during a launch."""
 
-    _fields_ = (
-        [(name, c.c_void_p) for name in ("code", "ranges", "constants")]
-        + [(name, c.c_uint32) for name in ("n_ranges", "n_constants", "sgpr_offset", "vgpr_offset", "n_vgprs", "wave_bytes")]
-        + [("n_waves", c.c_uint32), ("lds_bytes", c.c_uint32), ("grid", c.c_uint32 * 3), ("block", c.c_uint32 * 3)]
-        + [("user_sgprs", c.c_uint32 * 16), ("n_user_sgprs", c.c_uint32), ("n_blocks", c.c_uint32)]
-        + [("workgroup_id_mask", c.c_uint32), ("budget", c.c_uint64), ("next", c.c_uint64), ("limit", c.c_uint64)]
-    )
+    _fields_ = [
+        ("code", _POINTER),
+        ("ranges", _POINTER),
+        ("constants", _POINTER),
+        ("n_ranges", _U32),
+        ("n_constants", _U32),
+        ("vgpr_offset", _U32),
+        ("n_vgprs", _U32),
+        ("wave_bytes", _U32),
+        ("n_waves", _U32),
+        ("lds_bytes", _U32),
+        ("grid", _U32 * 3),
+        ("block", _U32 * 3),
+        ("user_sgprs", _U32 * 16),
+        ("n_user_sgprs", _U32),
+        ("n_blocks", _U32),
+        ("workgroup_id_mask", _U32),
+        ("budget", _U64),
+        ("next", _U64),
+        ("limit", _U64),
+    ]
 
 
 class WaveHeader(c.Structure):
     """engine.h's Wave, before its registers."""
 
-    _fields_ = [(name, c.c_uint64) for name in ("launch", "worker", "range", "resume", "counts", "budget")] + [
-        (name, c.c_uint32) for name in ("state", "index", "scc", "lds_bytes")
+    _fields_ = [
+        ("launch", _U64),
+        ("worker", _U64),
+        ("range", _U64),
+        ("resume", _U64),
+        ("counts", _U64),
+        ("budget", _U64),
+        ("state", _U32),
+        ("index", _U32),
+        ("scc", _U32),
+        ("lds_bytes", _U32),
     ]
 
 
 class Worker(c.Structure):
     """engine.h's Worker: what one host thread owns."""
 
-    _fields_ = [("waves", c.c_void_p), ("lds", c.c_void_p), ("counts", c.c_void_p), ("fault", Fault)]
+    _fields_ = [("waves", _POINTER), ("lds", _POINTER), ("counts", _POINTER), ("fault", Fault)]
 
 
 def host_cpu() -> str:

@@ -50,7 +50,7 @@ _Static_assert(sizeof(Op) == 64, "decode.py builds these");
 typedef struct { u64 base, size; u8* host; } Range;   // one buffer of the launch, at an emulated address
 
 enum { RUNNING, AT_BARRIER, ENDED, FAULTED };
-enum { FAULT_NONE, FAULT_GLOBAL, FAULT_LDS, FAULT_BUDGET, FAULT_BARRIER };
+enum { FAULT_NONE, FAULT_GLOBAL, FAULT_LDS, FAULT_BUDGET };   // native.py has the words
 typedef struct { u32 kind, pc, wave, lane; u64 address; u32 size, workgroup[3]; } Fault;
 
 // What stays the same during a launch.
@@ -59,7 +59,7 @@ typedef struct {
   const Range* ranges;
   const u32* constants;       // copied behind the scalar registers of every wave
   u32 n_ranges, n_constants;
-  u32 sgpr_offset, vgpr_offset, n_vgprs;   // bytes, bytes, vectors
+  u32 vgpr_offset, n_vgprs;   // bytes, vectors
   u32 wave_bytes, n_waves, lds_bytes;
   u32 grid[3], block[3];
   u32 user_sgprs[16], n_user_sgprs, n_blocks;   // n_blocks: basic blocks counted

@@ -128,6 +128,11 @@ INLINE uv perm(uv hi, uv lo, uv sel) {
     for (u32 k = 0; k < 4; ++k) r[l] |= perm_byte(splat(hi[l]), splat(lo[l]), sel[l] >> (8 * k) & 0xff)[0] << (8 * k);
   return r;
 }
+INLINE u32 bits_u(u32 x, u32 first, u32 n) { return x >> first & (n < 32 ? (1u << n) - 1 : ~0u); }
+INLINE iv bits_i(iv x, uv first, uv n) {   // n bits from `first`, sign-extended; none give 0
+  iv unused = (iv)(32u - n & 31u);
+  return n != 0u ? x >> (iv)first << unused >> unused : (iv)splat(0);
+}
 INLINE uv bitop3(uv a, uv b, uv c, u32 table) {   // bit k of table: the result for a,b,c = bits 2,1,0 of k
   uv r = splat(0);
 #pragma clang loop unroll(full)

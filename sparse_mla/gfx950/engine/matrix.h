@@ -5,7 +5,7 @@
 // Lane l holds A[l % M][K/G * (l/M) + t] and B likewise by column, G = 64/M groups, two bf16 a dword, low half first;
 // register r of lane l holds D[4G*(r/4) + 4*(l/M) + r%4][l % M].
 #pragma once
-#include "lanes.h"
+#include "memory.h"
 
 #define MFMA_BF16(M, K)                                                                                   \
   typedef VEC(f32, M) row;                                                                                \
@@ -36,4 +36,4 @@
   for (u32 r = 0; r < REGS; ++r)                                                                          \
     for (u32 g = 0; g < G; ++g)                                                                           \
       __builtin_memcpy((u8*)w + o->o[0] + 4 * LANES * r + 4 * M * g, &c[4 * G * (r / 4) + 4 * g + r % 4], 4 * M); \
-  return o + 1
+  NEXT

@@ -2,7 +2,8 @@
 #pragma once
 #include "lanes.h"
 
-#define NEXT return o + 1
+#define GO(op) do { const Op* go_ = (op); __attribute__((musttail)) return go_->run(go_, w); } while (0)
+#define NEXT GO(o + 1)
 #define V(off, lane) AT(u32, w, (off) + 4 * (lane))
 
 // Four lanes of four dwords: what lies lane by lane in memory lies register by register in the wave.
@@ -165,7 +166,7 @@ INLINE u32 lds_outside(Wave* w, uv address, u64 offset, u64 size) {   // the fir
     }                                                                                                \
   NEXT
 
-#define BRANCH(condition) return (condition) ? o->target : o + 1
+#define BRANCH(condition) GO((condition) ? o->target : o + 1)
 #define BARRIER w->state = AT_BARRIER; w->resume = o + 1; return 0
 #define END_PROGRAM w->state = ENDED; return 0
 // A basic block begins: counted once for all its instructions, whose number the budget loses.

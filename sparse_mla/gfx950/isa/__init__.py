@@ -9,6 +9,6 @@ from sparse_mla.gfx950.isa.scalar import CONTROL, SALU, SMEM
 from sparse_mla.gfx950.isa.vector import VECTOR
 
 ROWS: dict[str, Row] = {row.mnemonic: row for row in SALU + SMEM + CONTROL + VECTOR + GLOBAL + LDS}
-ENCODINGS = ("_e32", "_e64", "_sdwa", "_dpp")   # suffixes of a mnemonic that name an encoding, not an instruction
+ENCODINGS = ("_e32", "_e64", "_sdwa", "_dpp")  # suffixes of a mnemonic that name an encoding, not an instruction
 
 __all__ = ["ENCODINGS", "MICRO", "ROWS", "Operand", "Row"]

@@ -1,4 +1,6 @@
-"""Scalar instructions: one value a wave. SCC is the wave's condition bit. Source: AMD CDNA4 ISA manual, SOP1/SOP2/SOPC/SOPK/SOPP, SMEM."""
+"""Scalar instructions: one value a wave. SCC is the wave's condition bit.
+
+Source: AMD CDNA4 ISA manual, SOP1/SOP2/SOPC/SOPK/SOPP, SMEM."""
 
 from __future__ import annotations
 
@@ -61,7 +63,7 @@ s_lshl1_add_u32       d=su a:su b:su        | u64 t = ((u64)a << 1) + b; d = (u3
 s_lshl2_add_u32       d=su a:su b:su        | u64 t = ((u64)a << 2) + b; d = (u32)t; SCC = t >> 32 != 0
 s_lshl3_add_u32       d=su a:su b:su        | u64 t = ((u64)a << 3) + b; d = (u32)t; SCC = t >> 32 != 0
 s_lshl4_add_u32       d=su a:su b:su        | u64 t = ((u64)a << 4) + b; d = (u32)t; SCC = t >> 32 != 0
-s_bfe_u32             d=su a:su b:su        | u32 n = b >> 16 & 127; d = a >> (b & 31) & (n < 32 ? (1u << n) - 1 : ~0u); SCC = d != 0
+s_bfe_u32             d=su a:su b:su        | d = bits_u(a, b & 31, b >> 16 & 127); SCC = d != 0
 s_bfm_b32             d=su a:su b:su        | ((1u << (a & 31)) - 1) << (b & 31)
 s_pack_ll_b32_b16     d=su a:su b:su        | (a & 0xffff) | b << 16
 s_cselect_b32         d=su a:su b:su        | SCC ? a : b

@@ -101,7 +101,7 @@ v_or3_b32        d=u a:u b:u c:u  | a | b | c
 v_and_or_b32     d=u a:u b:u c:u  | (a & b) | c
 v_bfi_b32        d=u a:u b:u c:u  | (a & b) | (~a & c)
 v_bfe_u32        d=u a:u b:u c:u  | a >> (b & 31u) & ((1u << (c & 31u)) - 1u)
-v_bfe_i32        d=i a:i b:u c:u  | (c & 31u) != 0u ? (a >> (iv)(b & 31u) << (iv)((32u - c) & 31u)) >> (iv)((32u - c) & 31u) : (iv)splat(0)
+v_bfe_i32        d=i a:i b:u c:u  | bits_i(a, b & 31u, c & 31u)
 v_bfrev_b32      d=u a:u          | bit_reverse(a)
 v_ffbh_u32       d=u a:u          | first_high(a)
 v_ffbl_b32       d=u a:u          | first_low(a)
