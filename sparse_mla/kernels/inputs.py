@@ -47,7 +47,7 @@ class Segment:
 
     @property
     def lens(self) -> tuple[int, ...]:
-        """Slots of each row, valid or not."""
+        """Entries of each row, valid or not. (On a device, asking makes the host wait.)"""
         return tuple(end - start for start, end in pairwise(self.indptr.tolist()))
 
     def row(self, row: int) -> torch.Tensor:

@@ -29,6 +29,7 @@ SPLITS = (1, 2, 4, 8, 16)
         (256, 128, 1024, 16, 1),
         (32, 128, 1024, 128, 1),  # 8 head blocks a row fill the chip as well
         (1, 20, 0, 16, 1),  # one tile: nothing to split
+        (1, 40, 0, 16, 1),  # two tiles: not worth a second launch
         (0, 0, 0, 16, 1),
     ],
 )
