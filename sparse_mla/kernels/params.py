@@ -102,11 +102,3 @@ def pack(
         split_k=split_k,
         scale=inputs.scale,
     )
-
-
-def span(tensor: torch.Tensor) -> tuple[int, int]:
-    """Address and length in bytes of the memory that a strided tensor can touch: what a kernel may access through its pointer."""
-    if tensor.numel() == 0:
-        return tensor.data_ptr(), 0
-    last = sum((extent - 1) * stride for extent, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return tensor.data_ptr(), (last + 1) * tensor.element_size()

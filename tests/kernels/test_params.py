@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from sparse_mla.kernels.case import CASES
-from sparse_mla.kernels.params import DecodeParams, SegmentParams, pack, span
+from sparse_mla.kernels.params import DecodeParams, SegmentParams, pack
 
 INCLUDE = Path(__file__).parents[2] / "csrc" / "include"
 
@@ -76,12 +76,3 @@ def test_what_is_absent_is_zero() -> None:
     params = pack(inputs, out=torch.empty(1, 16, 512, dtype=torch.bfloat16))
     assert (params.lse, params.attn_sink, params.partial_acc, params.partial_ml, params.split_k) == (0, 0, 0, 0, 1)
     assert bytes(params.extra) == bytes(ctypes.sizeof(SegmentParams))
-
-
-def test_span_is_what_a_strided_tensor_can_touch() -> None:
-    storage = torch.empty(1000, dtype=torch.bfloat16)
-    view = storage[100:].as_strided((3, 4, 5), (200, 7, 1), 100)
-    assert span(view) == (storage.data_ptr() + 200, 2 * (2 * 200 + 3 * 7 + 4 + 1))
-    assert span(torch.empty(0, 5))[1] == 0
-    cache = CASES["pro-csa-h32"].inputs().main.cache
-    assert span(cache.storage)[1] == (cache.storage.shape[0] - 1) * 149_760 + 256 * 584
