@@ -19,20 +19,19 @@ template <typename Partial> __device__ __forceinline__ void split_reduce(const D
     max = ml[0];
     sum = ml[1];
   }
-  // A split that attended nothing has a sum of 0 and did not write its accumulators: leave out whatever is there, NaN included,
-  // by selecting; multiplying by 0 would not.
-  const bool active = sum != 0.0f;
-  float merged_max = active ? max : NO_MAX;
+  float merged_max = max;
 #pragma unroll
   for (int mask = 1; mask < MAX_SPLIT; mask *= 2)
     merged_max = __builtin_fmaxf(merged_max, from_lane(merged_max, lane ^ mask));
-  const float weight = active ? exp2_approx(max - merged_max) : 0.0f;
-  float merged_sum = active ? sum * weight : 0.0f;
+  const float weight = exp2_approx(max - merged_max);
+  float merged_sum = sum * weight;
 #pragma unroll
   for (int mask = 1; mask < MAX_SPLIT; mask *= 2)
     merged_sum += from_lane(merged_sum, lane ^ mask);
 
-  const uint64_t active_splits = __builtin_amdgcn_ballot_w64(active);
+  // A split that attended nothing has a sum of 0 and did not write its accumulators: leave out whatever is there, NaN included,
+  // by selecting; multiplying by 0 would not.
+  const uint64_t active_splits = __builtin_amdgcn_ballot_w64(sum != 0.0f);
   const Partial* const acc = static_cast<const Partial*>(p.partial_acc) + first * HEAD_DIM + 2 * tid;
   f32x2 total = {};
   for (int base = 0; base < p.split_k; base += 4) {

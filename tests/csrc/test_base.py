@@ -1,0 +1,128 @@
+"""The base kernels on the emulator, where the named cases do not look: exact dequantisation, addresses beyond 4 GiB, strided and
+absent outputs, stale workspace, and rows that must not notice the batch around them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+
+from sparse_mla.cache.layout import DATA_BYTES, HEAD_DIM, NOPE_DIM, ROPE_DIM, SCALE_BYTES, TOKEN_BYTES
+from sparse_mla.cache.paging import PagedCache
+from sparse_mla.execute.emulator import decode_on_emulator, load
+from sparse_mla.gfx950.machine import Memory, launch
+from sparse_mla.kernels.case import CASES
+from sparse_mla.kernels.catalogue import CATALOGUE, Partials
+from sparse_mla.kernels.compare import compare
+from sparse_mla.kernels.inputs import DecodeInputs, Segment
+from sparse_mla.kernels.params import pack
+from sparse_mla.kernels.reference import reference
+
+BASE = CATALOGUE["base"]
+SPLITS = BASE.splits
+
+
+def segment(cache: PagedCache, *rows: list[int]) -> Segment:
+    ends = torch.tensor([0, *(len(row) for row in rows)]).cumsum(0)
+    return Segment(cache, torch.tensor([slot for row in rows for slot in row], dtype=torch.int32), ends.int())
+
+
+def query(rows: int, heads: int) -> torch.Tensor:
+    return torch.randn(rows, heads, HEAD_DIM, generator=torch.Generator().manual_seed(1)).bfloat16()
+
+
+def decode(inputs: DecodeInputs, split_k: int = 1, partials: Partials = "fp32") -> tuple[torch.Tensor, torch.Tensor]:
+    return decode_on_emulator(BASE, inputs, split_k=split_k, partials=partials)[:2]
+
+
+def bits(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.contiguous().view(torch.int16 if tensor.dtype == torch.bfloat16 else torch.int32)
+
+
+def test_every_byte_under_every_scale_is_dequantised_exactly() -> None:
+    """A row that attends one token gives back that token: its weight is exactly one."""
+    tokens = 247  # scale bytes 0 to 246: under 247 the largest byte, 448, passes the end of fp32
+    cache = PagedCache.empty(8, 32)
+    data = torch.arange(DATA_BYTES, dtype=torch.uint8).repeat(tokens, 1)
+    data[data % 128 == 127] = 0  # NaN, as fp8
+    data[:, NOPE_DIM:] = query(tokens, 1)[:, 0, :ROPE_DIM].contiguous().view(torch.uint8)
+    scale = torch.arange(tokens, dtype=torch.uint8)[:, None].repeat(1, SCALE_BYTES)
+    cache.write_records(range(tokens), data, scale)
+    slots = segment(cache, *([slot] for slot in range(tokens)))
+    out = decode(DecodeInputs(torch.zeros_like(query(tokens, 1)), slots, None, 1.0, None))[0][:, 0]
+    expected = cache.read(range(tokens)).bfloat16()
+    assert torch.equal(out, expected)
+    assert expected[0, 8] == 2.0**-133  # down to the smallest bf16
+    data[0, 0] = 0x7F
+    scale[1, 3] = 0xFF
+    cache.write_records(range(tokens), data, scale)
+    assert decode(DecodeInputs(query(2, 1), segment(cache, [0], [1]), None, 1.0, None))[0].isnan().all()
+
+
+@pytest.mark.parametrize("split_k", [1, 2])
+def test_blocks_beyond_4_gib(split_k: int, tmp_path: Path) -> None:
+    stride = (3 << 30) + 8 * TOKEN_BYTES
+    # A sparse file: what nobody writes takes neither memory nor disk.
+    memory = torch.from_file(str(tmp_path / "cache"), shared=True, size=4 * stride, dtype=torch.uint8)
+    cache = PagedCache(memory.as_strided((4, 3, TOKEN_BYTES), (stride, TOKEN_BYTES, 1)))
+    cache.write(range(12), torch.randn(12, HEAD_DIM, generator=torch.Generator().manual_seed(2)))
+    inputs = DecodeInputs(query(1, 16), segment(cache, [0, 5, 11, 7, -1, 9, 12, 2, 10, 8] * 5), None, HEAD_DIM**-0.5, None)
+    assert compare(decode(inputs, split_k)[0], reference(inputs).out).rel_l2 < 3e-3
+
+
+@pytest.mark.parametrize("split_k", SPLITS)
+@pytest.mark.parametrize("name", ["ragged-invalid", "heads-17"])
+def test_a_row_does_not_notice_its_batch(name: str, split_k: int) -> None:
+    inputs = CASES[name].inputs()
+    out, lse = decode(inputs, split_k)
+    for row in range(inputs.rows):
+        parts = {key: segment(part.cache, part.row(row).tolist()) for key, part in inputs.segments.items()}
+        alone = replace(inputs, q=inputs.q[row : row + 1], main=parts["main"], extra=parts.get("extra"))
+        assert all(torch.equal(bits(a[0]), bits(b[row])) for a, b in zip(decode(alone, split_k), (out, lse), strict=True))
+
+
+@pytest.mark.parametrize("split_k", [1, 4])
+def test_out_may_be_strided(split_k: int) -> None:
+    """By an odd number of elements even, and what lies between stays as it was."""
+    inputs = CASES["heads-17"].inputs()
+    out = torch.full((inputs.rows, inputs.heads + 2, HEAD_DIM + 3), 7.0, dtype=torch.bfloat16)
+    view = out[:, 1:-1, 2:-1]
+    decode_on_emulator(BASE, inputs, split_k=split_k, partials="fp32", out=view)
+    assert torch.equal(bits(view), bits(decode(inputs, split_k)[0]))
+    view.fill_(7.0)
+    assert (out == 7.0).all()
+
+
+@pytest.mark.parametrize("split_k", [1, 4])
+def test_lse_may_be_absent(split_k: int) -> None:
+    inputs = CASES["no-sink"].inputs()
+    expected = decode(inputs, split_k)[0]
+    out = torch.full_like(expected, torch.nan)
+    workspace = {"partial_acc": torch.empty(2, split_k, 16, HEAD_DIM), "partial_ml": torch.empty(2, split_k, 16, 2)}
+    for step in BASE.launches(inputs.rows, inputs.heads, split_k):
+        memory = Memory()
+        params = pack(inputs, out=out, split_k=split_k, place=memory.map, **workspace)
+        launch(load(step.source)[step.symbol], step.grid, (step.block,), bytes(params), memory)
+    assert torch.equal(bits(out), bits(expected))
+
+
+@pytest.mark.parametrize("partials", get_args(Partials))
+@pytest.mark.parametrize("stale", [torch.nan, torch.inf, -3.0])
+def test_stale_partials_do_not_leak(stale: float, partials: Partials) -> None:
+    """The reduction alone: three splits of four attended nothing, and somebody else's numbers lie where theirs would be."""
+    inputs = CASES["no-sink"].inputs()
+    rows, heads, active = inputs.rows, inputs.heads, 2
+    acc = torch.full((rows, 4, heads, HEAD_DIM), stale, dtype=torch.float32 if partials == "fp32" else torch.bfloat16)
+    ml = torch.tensor([torch.finfo(torch.float32).min, 0.0]).repeat(rows, 4, heads, 1)
+    acc[:, active] = query(rows, heads) * 4
+    ml[:, active] = torch.tensor([1.0, 4.0])
+    out, lse = torch.full_like(inputs.q, torch.nan).contiguous(), torch.full((rows, heads), torch.nan)
+    symbol, source = BASE.reduce[partials]
+    memory = Memory()
+    params = pack(inputs, out=out, lse=lse, partial_acc=acc, partial_ml=ml, split_k=4, place=memory.map)
+    launch(load(source)[symbol], BASE.reduce_grid(rows, heads), (BASE.block,), bytes(params), memory)
+    assert torch.equal(bits(out), bits(query(rows, heads)))
+    torch.testing.assert_close(lse, torch.full_like(lse, torch.log(torch.tensor(8.0)).item()))
