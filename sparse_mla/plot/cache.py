@@ -96,7 +96,7 @@ def slots_figure(segment: Segment, name: str) -> Figure:
         handles = [Patch(color=colour, label=label) for colour, label in zip(colours, labels, strict=True)]
         fig.legend(handles=handles, loc="outside upper left", ncols=len(handles), fontsize=8.5, handlelength=1.2)
     frame = pd.DataFrame(table, columns=["row", "entries", "valid", "invalid", "first slots"])
-    finding = f"{int((grid >= 0).sum())} of {cache.num_slots} slots are read, scattered over {blocks} blocks; a slot that no row reads holds NaN."
+    finding = f"{int((grid >= 0).sum())} of {cache.num_slots} slots are read, scattered over {blocks} blocks; the rest holds NaN."
     return Figure(fig, f"Slots of the {name} segment", finding, "measured", "index lists of this case", frame)
 
 
