@@ -126,5 +126,5 @@ def runs(kernel: str = "base") -> Iterator[Row]:
             "split_k": planned.split_k,
             "rel_l2 split": planned.comparison.rel_l2,
             "wave instructions": planned.wave_instructions,
-            "seconds": planned.seconds,
+            "host seconds": planned.seconds,
         }
