@@ -15,6 +15,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from sparse_mla import tables
 from sparse_mla.cli import main, parser
 
 ROOT = Path(__file__).parents[1]
@@ -124,6 +125,10 @@ def test_readme_shows_what_run_prints(capsys: pytest.CaptureFixture[str]) -> Non
     assert printed.keys() == expected.keys()
     for key in printed.keys() - {"seconds"}:
         assert printed[key] == (pytest.approx(expected[key]) if isinstance(expected[key], float) else expected[key]), key
+
+
+def test_readme_shows_the_counts_of_a_tile() -> None:
+    assert tables.text(tables.tile_counts()) in (ROOT / "README.md").read_text()
 
 
 def test_every_picture_has_its_drawing_command() -> None:
