@@ -24,7 +24,7 @@ __all__ = ["Launched", "Memory", "State", "launch", "run_snippet"]
 
 LDS_LIMIT = 163_840  # bytes a workgroup may have (gfx950: all 160 KiB of a CU)
 WORK_ITEMS_LIMIT = 1_024
-BUDGET = 2_000_000_000  # wave instructions before a wave counts as hung
+BUDGET = 100_000_000  # wave instructions before a wave counts as hung
 _VCC, _M0, _EXEC = 106, 124, 126  # scalar register numbers
 _AT_ONCE = 8  # workgroups between looks at whether to stop
 
