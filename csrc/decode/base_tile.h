@@ -17,7 +17,7 @@
 //
 // The price. No step overlaps another; fp8 is converted one byte at a time; softmax is done four times; rows of the tile are
 // 1,024 bytes apart, so that 16 lanes which read the same columns of 16 rows all hit the same four banks; a value column is
-// fetched two bytes at a time. The product kernel and the rungs of ladder/ take these away one by one.
+// fetched two bytes at a time. Later kernels take these away one by one.
 #pragma once
 #include "cache_layout.h"
 #include "decode_params.h"
