@@ -55,9 +55,10 @@ def quantisation_figure(kv: torch.Tensor) -> Figure:
         ):
             chosen = errors[errors.part == part].iloc[:3000]
             axis.plot(chosen.magnitude, chosen.relative.clip(1e-6), marker, color=colour, ms=2, alpha=0.45, label=label, lw=0)
+        label_box = {"facecolor": CARD, "edgecolor": "none", "alpha": 0.8, "pad": 1}
         for height, text in ((2**-4, "2⁻⁴: half a step of 3 mantissa bits"), (2**-8, "2⁻⁸: half a step of 7 mantissa bits")):
             axis.axhline(height, color=INK, linewidth=0.8, linestyle="--")
-            axis.annotate(text, (1.2e-4, height), xytext=(0, 2), textcoords="offset points", fontsize=8)
+            axis.annotate(text, (1.2e-4, height), xytext=(0, 3), textcoords="offset points", fontsize=8, bbox=label_box)
         axis.set(xscale="log", yscale="log", xlim=(1e-4, 1e3), ylim=(1e-5, 2))
         axis.set(xlabel="magnitude before writing", ylabel="relative error")
         fig.legend(loc="outside upper left", ncols=2, markerscale=3, fontsize=8.5)
@@ -70,8 +71,9 @@ def quantisation_figure(kv: torch.Tensor) -> Figure:
         columns=["elements", "number", "median relative error", "largest"],
     )
     finding = (
-        f"fp8 elements lose at most {normal.max():.1%} of their size (median {normal.median():.1%}) until they are 2⁻⁶ of their "
-        f"group's scale; below that the error is constant, so it grows relative to them. RoPE loses at most {rope.max():.2%}."
+        f"An fp8 element loses at most {normal.max():.1%} of its size (median {normal.median():.1%}) while it is at least 2⁻⁶ of "
+        f"its group's scale; below, the error no longer shrinks with it, and {len(small) / (len(small) + len(normal)):.1%} "
+        f"of the elements are there. RoPE loses at most {rope.max():.2%}."
     )
     return Figure(fig, "What the cache's quantiser loses", finding, "measured", "quantise and dequantise on this machine", table)
 

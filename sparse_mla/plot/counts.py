@@ -34,6 +34,7 @@ def mix_figure(by_unit: pd.DataFrame, *, title: str, source: str) -> Figure:
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
         axis.set_xlabel("wave instructions executed")
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         fig.legend(loc="outside upper left", ncols=len(by_unit.columns), fontsize=8.5, handlelength=1.2, columnspacing=1.0)
     per_wave, per_unit = by_unit.sum(axis=1), by_unit.sum()
     top = per_unit.nlargest(2)

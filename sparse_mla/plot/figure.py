@@ -78,12 +78,13 @@ class Figure:
         data = base64.b64encode(self.png).decode()
         width = round(self.canvas.get_figwidth() * 96)
         box = f"margin:4px 0;padding:8px;background:{CARD};color:{INK};border-radius:6px;display:inline-block;max-width:{width}px"
+        table = html.escape(self.table.to_string(index=False))
         return (
-            f'<figure style="{box}"><img alt="{html.escape(self.alt)}" width="{width}" style="max-width:100%" '
-            f'src="data:image/png;base64,{data}"><figcaption>{badge(self.kind, self.source)} {html.escape(self.finding)}'
+            f'<figure style="{box}"><b>{html.escape(self.title)}</b><br>'
+            f'<img alt="{html.escape(self.alt)}" width="{width}" style="max-width:100%" src="data:image/png;base64,{data}">'
+            f"<figcaption>{badge(self.kind, self.source)} {html.escape(self.finding)}"
             f"<details><summary>The numbers as text</summary>"
-            f'<pre style="background:{CARD};color:{INK};overflow:auto">{html.escape(self.table.to_string(index=False))}</pre>'
-            "</details></figcaption></figure>"
+            f'<pre style="background:{CARD};color:{INK};overflow:auto">{table}</pre></details></figcaption></figure>'
         )
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -4,7 +4,7 @@
 const CHOSEN = "#d55e00", PARTNER = "#56b4e9";
 // cividis, nine stops: lane 0 is dark blue, lane 63 yellow; ordered in lightness for every eye
 const STOPS = ["#00224e", "#15396d", "#3d4e6b", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#fee838"];
-const AXES = { A: ["row i", "depth k"], B: ["depth k", "column j"], D: ["row i", "column j"] };
+const AXES = { A: ["i", "k"], B: ["k", "j"], D: ["i", "j"] };
 
 function laneColour(lane) {
   const at = (lane / 63) * (STOPS.length - 1), low = Math.min(Math.floor(at), STOPS.length - 2), part = at - low;
@@ -109,8 +109,8 @@ function render({ model, el }) {
     const meets = partners(now, chosen);
     for (const [operand, { canvas, title }] of Object.entries(canvases)) {
       const [rows, columns] = size(operand), sign = { A: "", B: "× ", D: "= " }[operand];
-      title.textContent = `${sign}${operand} [${rows}×${columns}]  ${AXES[operand].join(" down, ")} across`;
-      canvas.setAttribute("aria-label", `${operand}, ${rows} by ${columns}; arrow keys choose an element`);
+      title.textContent = `${sign}${operand} [${rows}×${columns}]  ${AXES[operand][0]} ↓  ${AXES[operand][1]} →`;
+      canvas.setAttribute("aria-label", `${operand}, ${rows} by ${columns}, ${AXES[operand].join(" down, ")} across; arrow keys choose`);
       [canvas.width, canvas.height] = [columns * scale, rows * scale];
       const pen = canvas.getContext("2d");
       now[operand].forEach((line, row) => line.forEach(([lane], column) => {
@@ -166,7 +166,9 @@ function render({ model, el }) {
   }
 
   el.classList.add("lane-map");
-  el.append(form, status, grids, registers);
+  const legend = (words) => element("div", { class: "lane-map-title" }, words);
+  el.append(form, status, legend("Colour: the lane that holds the element, from 0 (dark blue) to 63 (yellow). Orange: chosen; blue frame: meets it."),
+    grids, legend("Registers of the wave: lanes 0 to 63 across; of A and B, the low half above the high half."), registers);
   model.on("change:chosen", draw);
   draw();
 }

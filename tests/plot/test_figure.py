@@ -41,7 +41,7 @@ def test_html_is_a_figure_with_alt_text_and_nothing_unescaped() -> None:
     assert image["alt"] == "A <b>title. It rises & rises."
     assert str(image["src"]).startswith("data:image/png;base64,")
     assert "script" not in tags
-    assert tags.count("b") == 1  # the badge's own, not the title's
+    assert tags.count("b") == 2  # round the title and in the badge; none out of the title
 
 
 def test_the_same_figure_has_the_same_bytes() -> None:
