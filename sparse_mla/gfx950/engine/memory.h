@@ -63,7 +63,7 @@ INLINE void transpose(quad r[4]) {
 
 // Host pointers of the active lanes' global addresses: a VGPR pair, or (SGPR pair + VGPR) where `saddr` is given, plus a signed
 // immediate. Returns the first lane whose access leaves every buffer, LANES when there is none.
-u32 find_pointers(Wave* w, Uv address, u64 size, u8** pointers);
+u32 find_pointers(Wave* w, const Uv* address, u64 size, u8** pointers);
 INLINE u32 global_pointers(Wave* w, const Op* o, u32 vaddr, u32 saddr, u64 size, u8** pointers, u64* bad) {
   Uv a = saddr ? get_M(w, saddr) + to_U(AT(uv, w, vaddr)) : get_U(w, vaddr);
   a += (u64)o->imm;
@@ -72,7 +72,7 @@ INLINE u32 global_pointers(Wave* w, const Op* o, u32 vaddr, u32 saddr, u64 size,
   u64 inside = mask_bits(to_i(off < r->size) & to_i(r->size - off >= size));
   *(Uv*)pointers = off + (u64)r->host;
   if (!(exec_of(w) & ~inside)) return LANES;
-  u32 lane = find_pointers(w, a, size, pointers);
+  u32 lane = find_pointers(w, &a, size, pointers);   // by pointer: without AVX-512 there is no ABI for such a vector
   if (UNLIKELY(lane < LANES)) *bad = a[lane];
   return lane;
 }

@@ -14,10 +14,10 @@ const Range* find_range(const Launch* l, u64 address, u64 size) {
 }
 
 // The accesses of one instruction mostly go to one buffer, though another one than those of the instruction before.
-u32 find_pointers(Wave* w, Uv address, u64 size, u8** pointers) {
+u32 find_pointers(Wave* w, const Uv* address, u64 size, u8** pointers) {
   for (u64 active = exec_of(w); active; active &= active - 1) {
     u32 lane = (u32)__builtin_ctzll(active);
-    pointers[lane] = host_address(w, address[lane], size);
+    pointers[lane] = host_address(w, (*address)[lane], size);
     if (!pointers[lane]) return lane;
   }
   return LANES;
