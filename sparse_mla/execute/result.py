@@ -14,13 +14,13 @@ from sparse_mla.gfx950.machine import Launched
 from sparse_mla.kernels.case import Case
 from sparse_mla.kernels.compare import Comparison
 
-Kind = Literal["emulated", "measured", "computed"]
+Kind = Literal["emulated", "measured", "modelled"]
 
 
 @dataclass(frozen=True)
 class Result:
     """One decode. `kind` says how the output came to be: `emulated` (gfx950 machine code executed on the CPU), `measured` (on
-    a GPU) or `computed` (the float64 reference). `seconds` is host time and says nothing about a device."""
+    a GPU) or `modelled` (by formula: the float64 reference). `seconds` is host time and says nothing about a device."""
 
     kernel: str
     case: Case

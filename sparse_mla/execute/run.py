@@ -53,7 +53,7 @@ def run(
         seconds, kind = sum(launch.seconds for launch in launches), "emulated"
     elif on == "reference":
         answer = reference(inputs)
-        out, lse, kind = answer.out.bfloat16(), answer.lse.float(), "computed"
+        out, lse, kind = answer.out.bfloat16(), answer.lse.float(), "modelled"
         seconds = time.perf_counter() - start
     elif on == "gpu":
         raise BackendError(f"{_no_gpu()}; use --on emulator, which executes the same machine code on the CPU")

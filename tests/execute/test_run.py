@@ -61,7 +61,7 @@ def test_counts_are_exact_and_repeatable() -> None:
 
 def test_auto_splits_lonely_rows_only() -> None:
     assert run("base", CASES["pro-csa-h16"]).split_k > 1
-    assert run("base", CASES["pro-swa-h16"], on="reference").kind == "computed"
+    assert run("base", CASES["pro-swa-h16"], on="reference").kind == "modelled"
 
 
 def test_result_speaks_json_and_html() -> None:
