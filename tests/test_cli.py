@@ -81,7 +81,7 @@ def test_a_reader_that_stops_reading_is_no_error() -> None:
 
 @pytest.fixture
 def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A notebook with a parameter, and a last cell that fails where the parameter is 0."""
+    """A notebook with a parameter, whose last cell fails where that is 0; on a machine whose kernel named python3 is broken."""
     sources = {"rows: int = 2": ["parameters"], "import sys; print(60 // rows, sys.executable)": []}
     cells: list[dict[str, object]] = [
         {"cell_type": "code", "id": f"c{n}", "source": source, "metadata": {"tags": tags}, "outputs": [], "execution_count": None}
@@ -90,6 +90,10 @@ def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "00_book.ipynb"
     path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
     monkeypatch.setattr(notebooks, "folder", lambda name: tmp_path)
+    broken = tmp_path / "kernels/python3/kernel.json"
+    broken.parent.mkdir(parents=True)
+    broken.write_text(json.dumps({"argv": ["false", "{connection_file}"], "display_name": "broken", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
     return path
 
 
