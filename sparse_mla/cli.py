@@ -110,6 +110,7 @@ def _tour(args: argparse.Namespace) -> int:
 
 
 SHAPE = {"heads": 16, "rows": 4, "main": 128, "extra": 1024, "seed": 0}
+LARGEST = 1 << 20
 SPLITS = ("auto", "1", "2", "4", "8", "16")
 
 
@@ -117,6 +118,14 @@ def _split(text: str) -> str | int:
     if text not in SPLITS:
         raise argparse.ArgumentTypeError(f"{text!r}; it may be {', '.join(SPLITS)}")
     return text if text == "auto" else int(text)
+
+
+def integer(text: str) -> int:
+    """What is wrong about a number within this bound is for `Case` to say; beyond it, only memory would run out."""
+    value = int(text)
+    if abs(value) > LARGEST:
+        raise argparse.ArgumentTypeError(f"{value} is more than {LARGEST:,}")
+    return value
 
 
 def parser() -> argparse.ArgumentParser:
@@ -144,7 +153,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("kernel", help="`base`, say; `sparse-mla build` lists them")
     run.add_argument("--case", metavar="NAME", help="a named shape; `sparse-mla cases` lists them")
     for name, default in SHAPE.items():
-        run.add_argument(f"--{name}", type=int, metavar="N", help=f"of a shape without a name (default {default})")
+        run.add_argument(f"--{name}", type=integer, metavar="N", help=f"of a shape without a name (default {default})")
     run.add_argument("--split-k", type=_split, default="auto", metavar="|".join(SPLITS), help="parts a row is split into")
     run.add_argument("--partials", choices=("fp32", "bf16"), default="fp32", help="how split parts are stored")
     run.add_argument("--on", choices=("emulator", "reference", "gpu"), default="emulator", help="where to run it")
@@ -182,5 +191,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader (`| head`) has enough; point stdout away so that closing it says nothing either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as problem:  # a folder that cannot be written, say; its words name the path
+        print(f"sparse-mla: {problem}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
