@@ -8,7 +8,6 @@ the instruction writes it, then EXEC. `x` of a load is the memory at the address
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -40,19 +39,12 @@ def real(x: Any) -> Any:
 
 
 popcount = each(lambda x: x.bit_count())
-minimum, maximum = each(min), each(max)
+first_one = each(lambda x: (x & -x).bit_length() - 1)  # -1 where there is none
+leading_zeros = each(lambda x, bits: bits - x.bit_length() if x else -1)
 
 
 def reverse(x: Any) -> Any:
     return sum((x >> i & 1) << 31 - i for i in range(32))
-
-
-first_one = each(lambda x: (x & -x).bit_length() - 1)   # -1 where there is none
-
-
-def leading(bits: int) -> Callable[..., Any]:
-    """Zeros before the first one, -1 where there is none."""
-    return each(lambda x: bits - x.bit_length() if x else -1)
 
 
 def fma(a: Any, b: Any, c: Any) -> Any:
@@ -70,19 +62,15 @@ def signalling(x: Any) -> Any:
 
 
 def fextreme(a: Any, b: Any, lesser: bool) -> Any:
-    """Minimum or maximum with MODE.IEEE set, as compute kernels have it: a number wins over a quiet NaN, a signalling one makes NaN."""
-    zeros = np.where(np.signbit(a) == lesser, a, b)   # -0 is less than +0
+    """Minimum or maximum, MODE.IEEE set as in compute kernels: a signalling NaN makes NaN, a number beats a quiet one."""
+    zeros = np.where(np.signbit(a) == lesser, a, b)  # -0 is less than +0
     picked = np.where((a == 0) & (b == 0), zeros, np.where((a < b) if lesser else (a >= b), a, b))
     picked = np.where(np.isnan(a), b, np.where(np.isnan(b), a, picked))
     return np.where(signalling(a) | signalling(b), f32(np.nan), picked)
 
 
-def fmin(a: Any, b: Any) -> Any:
-    return fextreme(a, b, True)
-
-
-def fmax(a: Any, b: Any) -> Any:
-    return fextreme(a, b, False)
+fmin: Statement = lambda a, b: fextreme(a, b, True)  # noqa: E731
+fmax: Statement = lambda a, b: fextreme(a, b, False)  # noqa: E731
 
 
 def fmed(a: Any, b: Any, c: Any) -> Any:
@@ -101,37 +89,31 @@ def bf16(x: Any) -> Any:
     return np.where(np.isnan(x), 0x7FC0, (raw(x) + 0x7FFF + (raw(x) >> 16 & 1)) >> 16)
 
 
-def small_float(code: int, exponent_bits: int, finite_only: bool) -> float:
-    """OCP e4m3fn (no infinity, NaN is all ones) or e5m2 (as IEEE) from its definition."""
-    m = 7 - exponent_bits
-    sign, e, fraction = -1.0 if code >> 7 else 1.0, code >> m & (1 << exponent_bits) - 1, code & (1 << m) - 1
-    bias = (1 << exponent_bits - 1) - 1
-    if finite_only and code & 0x7F == 0x7F:
-        return np.nan
-    if not finite_only and e == 2**exponent_bits - 1:
-        return np.nan if fraction else sign * np.inf
-    return sign * (fraction / 2**m * 2.0 ** (1 - bias) if e == 0 else (1 + fraction / 2**m) * 2.0 ** (e - bias))
+def small_float(code: int, m: int) -> Any:
+    """OCP e4m3fn (no infinity, NaN is all ones) or e5m2 (as IEEE), by the bits of the mantissa."""
+    bias = 2 ** (6 - m) - 1
+    sign, e, fraction = (-1) ** (code >> 7), code >> m & 2 * bias + 1, code % 2**m
+    if e == 2 * bias + 1 and (m == 2 or fraction == 7):
+        return sign * np.inf if fraction == 0 else np.nan
+    return sign * (fraction * 2.0 ** (1 - bias - m) if e == 0 else (1 + fraction / 2**m) * 2.0 ** (e - bias))
 
 
-FP8 = np.array([small_float(code, 4, True) for code in range(256)], f32)
-BF8 = np.array([small_float(code, 5, False) for code in range(256)], f32)
+FP8, BF8 = (np.array([small_float(code, m) for code in range(256)], f32) for m in (3, 2))
 
 
 def byte(x: Any, i: int) -> Any:
     return (x >> 8 * i & 0xFF).astype(np.int64)
 
 
-def perm_byte(select: int, data: int) -> int:
-    """v_perm_b32: 0..7 a byte of {src0, src1}, 8..11 the sign of byte 1, 3, 5, 7 of it, 12 zero, 13 and more all ones."""
-    if select < 8:
-        return data >> 8 * select & 0xFF
-    if select < 12:
-        return 0xFF * (data >> 16 * (select - 8) + 15 & 1)
-    return 0 if select == 12 else 0xFF
+def set_bits(x: int) -> list[int]:
+    return [i for i in range(8) if x >> i & 1]
 
 
-def perm(a: Any, b: Any, c: Any) -> Any:
-    return sum(each(perm_byte)(c >> 8 * i & 0xFF, a << 32 | b) << 8 * i for i in range(4))
+def perm(a: int, b: int, c: int) -> int:
+    """Every byte of c chooses: 0..7 a byte of {a, b}, 8..11 the sign of byte 1, 3, 5, 7 of it, 12 zero, 13 and more all ones."""
+    data = (a << 32 | b).to_bytes(8, "little")
+    choices = [*data, *(0xFF * (x >> 7) for x in data[1::2]), 0]
+    return int.from_bytes((choices[s] if s < 13 else 0xFF for s in c.to_bytes(4, "little")), "little")
 
 
 def float_class(a: Any, b: Any) -> Any:
@@ -148,85 +130,77 @@ def swapped(d: Any, a: Any, step: int) -> Any:
     return np.where(upper, a[(lane - step) % 64], d), np.where(upper, a, d[(lane + step) % 64])
 
 
-def written(a: Any, value: int, at: int) -> Any:
-    return np.where(np.arange(64) == at, value, a)
+def permuted(v: Any, a: Any, exec: int, imm: int) -> Any:
+    """ds_bpermute: lane v / 4 of src, 0 where that lane is inactive."""
+    lane = ((v + imm) // 4 % 64).astype(int)
+    return np.where([exec >> int(x) & 1 for x in lane], a[lane], 0)
 
 
-def first_active(exec: int) -> int:
-    return max(0, (exec & -exec).bit_length() - 1)
-
-
-def nz(x: Any) -> Any:
-    return x, x != 0
+def nz(x: Any, bits: int = 64) -> Any:
+    """With the SCC of most scalar instructions: whether the result is not 0."""
+    return x & (1 << bits) - 1, x & (1 << bits) - 1 != 0
 
 
 def bfe(x: Any, offset: Any, width: Any) -> Any:
     return x >> (offset & 31) & (1 << width) - 1
 
 
-def signed_overflow(x: int) -> bool:
-    return x != sext(x, 32)
+def overflowing(x: int) -> tuple[int, bool]:
+    """With the SCC of signed sums."""
+    return x, x != sext(x, 32)
 
 
-def abs_wrapped(a: int) -> int:
-    return abs(sext(a, 32)) & M32
-
-
-ORDER = {"eq": operator.eq, "lg": operator.ne, "ne": operator.ne, "gt": operator.gt, "ge": operator.ge, "lt": operator.lt,
-         "le": operator.le}  # fmt: skip
+ORDER: dict[str, Statement] = {
+    "eq": lambda a, b: a == b,
+    "lg": lambda a, b: a != b,
+    "gt": lambda a, b: a > b,
+    "ge": lambda a, b: a >= b,
+    "lt": lambda a, b: a < b,
+    "le": lambda a, b: a <= b,
+}
+LOGIC: dict[str, Statement] = {
+    "and": lambda a, b: a & b,
+    "or": lambda a, b: a | b,
+    "xor": lambda a, b: a ^ b,
+    "andn2": lambda a, b: a & ~b,
+    "orn2": lambda a, b: a | ~b,
+    "nand": lambda a, b: ~(a & b),
+    "nor": lambda a, b: ~(a | b),
+    "xnor": lambda a, b: ~(a ^ b),
+}
 
 SALU: dict[str, Statement] = {
     "s_mov_b32": lambda a: a,
     "s_mov_b64": lambda a: a,
     "s_movk_i32": lambda a: sext(a, 16),
     "s_cmov_b32": lambda d, a, scc: a if scc else d,
-    "s_not_b32": lambda a: nz(a ^ M32),
-    "s_not_b64": lambda a: nz(a ^ M64),
+    "s_not_b32": lambda a: nz(~a, 32),
+    "s_not_b64": lambda a: nz(~a),
     "s_brev_b32": lambda a: reverse(a),
     "s_bcnt1_i32_b32": lambda a: nz(a.bit_count()),
     "s_bcnt1_i32_b64": lambda a: nz(a.bit_count()),
     "s_ff1_i32_b32": lambda a: first_one(a),
     "s_ff1_i32_b64": lambda a: first_one(a),
-    "s_flbit_i32_b32": lambda a: leading(32)(a),
-    "s_flbit_i32_b64": lambda a: leading(64)(a),
+    "s_flbit_i32_b32": lambda a: leading_zeros(a, 32),
+    "s_flbit_i32_b64": lambda a: leading_zeros(a, 64),
     "s_sext_i32_i8": lambda a: sext(a, 8),
     "s_sext_i32_i16": lambda a: sext(a, 16),
-    "s_abs_i32": lambda a: nz(abs_wrapped(a)),
+    "s_abs_i32": lambda a: nz(abs(sext(a, 32))),
     "s_add_u32": lambda a, b: (a + b, a + b > M32),
     "s_addc_u32": lambda a, b, scc: (a + b + scc, a + b + scc > M32),
     "s_sub_u32": lambda a, b: (a - b, b > a),
     "s_subb_u32": lambda a, b, scc: (a - b - scc, b + scc > a),
-    "s_add_i32": lambda a, b: (a + b, signed_overflow(a + b)),
-    "s_sub_i32": lambda a, b: (a - b, signed_overflow(a - b)),
-    "s_addk_i32": lambda d, a: (d + sext(a, 16), signed_overflow(d + sext(a, 16))),
+    "s_add_i32": lambda a, b: overflowing(a + b),
+    "s_sub_i32": lambda a, b: overflowing(a - b),
+    "s_addk_i32": lambda d, a: overflowing(d + sext(a, 16)),
     "s_mulk_i32": lambda d, a: d * sext(a, 16),
     "s_mul_i32": lambda a, b: a * b,
-    "s_mul_hi_u32": lambda a, b: a * b >> 32,
-    "s_mul_hi_i32": lambda a, b: a * b >> 32,
-    "s_min_u32": lambda a, b: (min(a, b), a < b),
-    "s_min_i32": lambda a, b: (min(a, b), a < b),
-    "s_max_u32": lambda a, b: (max(a, b), a >= b),
-    "s_max_i32": lambda a, b: (max(a, b), a >= b),
-    "s_and_b32": lambda a, b: nz(a & b),
-    "s_and_b64": lambda a, b: nz(a & b),
-    "s_or_b32": lambda a, b: nz(a | b),
-    "s_or_b64": lambda a, b: nz(a | b),
-    "s_xor_b32": lambda a, b: nz(a ^ b),
-    "s_xor_b64": lambda a, b: nz(a ^ b),
-    "s_andn2_b32": lambda a, b: nz(a & ~b),
-    "s_andn2_b64": lambda a, b: nz(a & ~b),
-    "s_orn2_b32": lambda a, b: nz((a | ~b) & M32),
-    "s_orn2_b64": lambda a, b: nz((a | ~b) & M64),
-    "s_nand_b64": lambda a, b: nz(~(a & b) & M64),
-    "s_nor_b64": lambda a, b: nz(~(a | b) & M64),
-    "s_xnor_b64": lambda a, b: nz(~(a ^ b) & M64),
-    "s_lshl_b32": lambda a, b: nz(a << (b & 31) & M32),
-    "s_lshl_b64": lambda a, b: nz(a << (b & 63) & M64),
+    "s_lshl_b32": lambda a, b: nz(a << (b & 31), 32),
+    "s_lshl_b64": lambda a, b: nz(a << (b & 63)),
     "s_lshr_b32": lambda a, b: nz(a >> (b & 31)),
     "s_lshr_b64": lambda a, b: nz(a >> (b & 63)),
     "s_ashr_i32": lambda a, b: nz(a >> (b & 31)),
     "s_ashr_i64": lambda a, b: nz(a >> (b & 63)),
-    # The manual takes the width from bits 22:16 and does not say what more than 32 means: the test keeps to 32.
     "s_bfe_u32": lambda a, b: nz(bfe(a, b, b >> 16 & 0x7F)),
     "s_bfm_b32": lambda a, b: (1 << (a & 31)) - 1 << (b & 31),
     "s_pack_ll_b32_b16": lambda a, b: b << 16 | a & 0xFFFF,
@@ -234,17 +208,26 @@ SALU: dict[str, Statement] = {
     "s_cselect_b64": lambda a, b, scc: a if scc else b,
     "s_bitcmp0_b32": lambda a, b: not a >> (b & 31) & 1,
     "s_bitcmp1_b32": lambda a, b: a >> (b & 31) & 1,
-    "s_and_saveexec_b64": lambda a, exec: (exec, a & exec != 0, a & exec),
-    "s_or_saveexec_b64": lambda a, exec: (exec, a | exec != 0, a | exec),
-    "s_xor_saveexec_b64": lambda a, exec: (exec, a ^ exec != 0, a ^ exec),
-    "s_andn2_saveexec_b64": lambda a, exec: (exec, a & ~exec != 0, a & ~exec),
 }
+for _op, _logic in LOGIC.items():
+    SALU |= {f"s_{_op}_b64": lambda a, b, f=_logic: nz(f(a, b))}
+    if _op in ("and", "or", "xor", "andn2", "orn2"):
+        SALU |= {f"s_{_op}_b32": lambda a, b, f=_logic: nz(f(a, b), 32)}
+    if _op in ("and", "or", "xor", "andn2"):
+        SALU |= {f"s_{_op}_saveexec_b64": lambda a, exec, f=_logic: (exec, f(a, exec) != 0, f(a, exec))}
+for _op, _order in ORDER.items():
+    SALU |= {f"s_cmp_{_op}_{t}": _order for t in ("u32", "i32", *(("u64",) if _op in ("eq", "lg") else ()))}
+    if _op not in ("ge", "le"):
+        SALU[f"s_cmpk_{_op}_i32"] = lambda a, b, order=_order: order(a, sext(b, 16))
+        SALU[f"s_cmpk_{_op}_u32"] = lambda a, b, order=_order: order(a, b & 0xFFFF)
+for _t in ("u32", "i32"):
+    SALU[f"s_mul_hi_{_t}"] = lambda a, b: a * b >> 32
+    SALU[f"s_min_{_t}"] = lambda a, b: (min(a, b), a < b)
+    SALU[f"s_max_{_t}"] = lambda a, b: (max(a, b), a >= b)
 SALU |= {f"s_lshl{n}_add_u32": lambda a, b, n=n: ((a << n) + b, (a << n) + b > M32) for n in (1, 2, 3, 4)}
-SALU |= {f"s_cmp_{op}_{t}": lambda a, b, op=op: ORDER[op](a, b) for op in ("eq", "lg", "gt", "ge", "lt", "le") for t in ("u32", "i32")}
-SALU |= {f"s_cmp_{op}_u64": lambda a, b, op=op: ORDER[op](a, b) for op in ("eq", "lg")}
-SALU |= {f"s_cmpk_{op}_i32": lambda a, b, op=op: ORDER[op](a, sext(b, 16)) for op in ("eq", "lg", "gt", "lt")}
-SALU |= {f"s_cmpk_{op}_u32": lambda a, b, op=op: ORDER[op](a, b & 0xFFFF) for op in ("eq", "lg", "gt", "lt")}
-IMMEDIATE = {name: "a" for name in ("s_movk_i32", "s_addk_i32", "s_mulk_i32")} | {name: "b" for name in SALU if "cmpk" in name}
+# Operands that must be constants.
+WRITTEN_OUT = {name: "b" if "cmpk" in name else "a" for name in SALU if name.split("_")[1].endswith("k")}
+WRITTEN_OUT |= {"v_fmamk_f32": "k", "v_fmaak_f32": "k"}
 
 VALU: dict[str, Statement] = {
     "v_cmp_o_f32": lambda a, b: ~np.isnan(a) & ~np.isnan(b),
@@ -269,7 +252,7 @@ VALU: dict[str, Statement] = {
     "v_ceil_f32": lambda a: np.ceil(a),
     "v_trunc_f32": lambda a: np.trunc(a),
     "v_rndne_f32": lambda a: np.rint(a),
-    "v_fract_f32": lambda a: np.minimum(a - np.floor(a), real(0x3F7FFFFF)),   # never 1
+    "v_fract_f32": lambda a: np.minimum(a - np.floor(a), real(0x3F7FFFFF)),  # never 1
     "v_ldexp_f32": lambda a, b: np.ldexp(a.astype(f64), np.clip(b, -400, 400).astype(np.int64)).astype(f32),
     "v_cvt_f32_i32": lambda a: a.astype(f64).astype(f32),
     "v_cvt_f32_u32": lambda a: a.astype(f64).astype(f32),
@@ -284,36 +267,25 @@ VALU: dict[str, Statement] = {
     "v_pk_add_f32": lambda a, b: a + b,
     "v_pk_mul_f32": lambda a, b: a * b,
     "v_pk_fma_f32": fma,
-    # In float64: see TRANSCENDENTAL and OPEN below.
+   # In float64: see TRANSCENDENTAL and OPEN below.
     "v_exp_f32": lambda a: np.exp2(a.astype(f64)),
     "v_log_f32": lambda a: np.log2(a.astype(f64)),
     "v_rcp_f32": lambda a: 1 / a.astype(f64),
-    "v_rcp_iflag_f32": lambda a: 1 / a.astype(f64),
     "v_rsq_f32": lambda a: 1 / np.sqrt(a.astype(f64)),
     "v_sqrt_f32": lambda a: np.sqrt(a.astype(f64)),
-    "v_mov_b32": lambda a: a,
-    "v_mov_b64": lambda a: a,
-    "v_accvgpr_read_b32": lambda a: a,
-    "v_accvgpr_write_b32": lambda a: a,
     "v_not_b32": lambda a: ~a,
-    "v_and_b32": lambda a, b: a & b,
-    "v_or_b32": lambda a, b: a | b,
-    "v_xor_b32": lambda a, b: a ^ b,
-    "v_xnor_b32": lambda a, b: ~(a ^ b),
     "v_or3_b32": lambda a, b, c: a | b | c,
     "v_and_or_b32": lambda a, b, c: a & b | c,
     "v_bfi_b32": lambda a, b, c: a & b | ~a & c,
     "v_bfe_u32": lambda a, b, c: bfe(a, b, c & 31),
     "v_bfe_i32": lambda a, b, c: np.where(c & 31, each(sext)(a >> (b & 31), np.maximum(c & 31, 1)), 0),
     "v_bfrev_b32": lambda a: reverse(a),
-    "v_ffbh_u32": lambda a: leading(32)(a),
+    "v_ffbh_u32": lambda a: leading_zeros(a, 32),
     "v_ffbl_b32": lambda a: first_one(a),
     "v_bcnt_u32_b32": lambda a, b: popcount(a) + b,
-    "v_perm_b32": perm,
+    "v_perm_b32": lambda a, b, c: each(perm)(a, b, c),
     "v_alignbit_b32": lambda a, b, c: (a << 32 | b) >> (c & 31),
-    "v_bitop3_b32": lambda a, b, c, imm: sum(
-        (a if i & 4 else ~a) & (b if i & 2 else ~b) & (c if i & 1 else ~c) for i in range(8) if imm >> i & 1
-    ) + 0 * a,  # fmt: skip
+    "v_bitop3_b32": lambda a, b, c, imm: sum((a ^ i // 4 - 1) & (b ^ i // 2 % 2 - 1) & (c ^ i % 2 - 1) for i in set_bits(imm)),
     "v_lshlrev_b32": lambda a, b: b << (a & 31),
     "v_lshrrev_b32": lambda a, b: b >> (a & 31),
     "v_ashrrev_i32": lambda a, b: b >> (a & 31),
@@ -335,21 +307,13 @@ VALU: dict[str, Statement] = {
     "v_xad_u32": lambda a, b, c: (a ^ b) + c,
     "v_lshl_add_u64": lambda a, b, c: (a << (b & 7)) + c,
     "v_mul_lo_u32": lambda a, b: a * b,
-    "v_mul_hi_u32": lambda a, b: a * b >> 32,
-    "v_mul_hi_i32": lambda a, b: a * b >> 32,
     "v_mul_u32_u24": lambda a, b: (a & 0xFFFFFF) * (b & 0xFFFFFF),
     "v_mul_i32_i24": lambda a, b: sext(a, 24) * sext(b, 24),
     "v_mad_u32_u24": lambda a, b, c: (a & 0xFFFFFF) * (b & 0xFFFFFF) + c,
     "v_mad_i32_i24": lambda a, b, c: sext(a, 24) * sext(b, 24) + c,
     "v_mad_u64_u32": lambda a, b, c: (a * b + c, a * b + c > M64),
-    "v_mad_i64_i32": lambda a, b, c: (a * b + c, a * b + c >> 64 & 1),   # bit 64 of the 65-bit sum
-    "v_min_u32": lambda a, b: minimum(a, b),
-    "v_max_u32": lambda a, b: maximum(a, b),
-    "v_min_i32": lambda a, b: minimum(a, b),
-    "v_max_i32": lambda a, b: maximum(a, b),
-    "v_max3_i32": lambda a, b, c: maximum(a, b, c),
-    "v_max3_u32": lambda a, b, c: maximum(a, b, c),
-    # 16-bit results: this generation clears the upper half of the destination.
+    "v_mad_i64_i32": lambda a, b, c: (a * b + c, a * b + c >> 64 & 1),  # bit 64 of the 65-bit sum
+   # 16-bit results: this generation clears the upper half of the destination.
     "v_add_u16": lambda a, b: a + b & 0xFFFF,
     "v_sub_u16": lambda a, b: a - b & 0xFFFF,
     "v_mul_lo_u16": lambda a, b: a * b & 0xFFFF,
@@ -361,40 +325,47 @@ VALU: dict[str, Statement] = {
     "v_cndmask_b32": lambda a, b, c: np.where(c, b, a),
     "v_mbcnt_lo_u32_b32": lambda a, b, lane: popcount(a & (1 << lane) - 1 & M32) + b,
     "v_mbcnt_hi_u32_b32": lambda a, b, lane: popcount(a & (1 << lane) - 1 >> 32) + b,
-    # A whole register and single lanes of it. EXEC matters to the first and to no other.
-    "v_readfirstlane_b32": lambda a, exec: a[first_active(exec)],
+   # A whole register and single lanes of it. EXEC matters to the first and to no other.
+    "v_readfirstlane_b32": lambda a, exec: a[max(0, first_one(exec))],
     "v_readlane_b32": lambda a, b: a[b & 63],
-    "v_writelane_b32": lambda d, a, b: written(d, a, b & 63),
+    "v_writelane_b32": lambda d, a, b: np.where(np.arange(64) == b & 63, a, d),
     "v_permlane16_swap_b32": lambda d, a: swapped(d, a, 16),
     "v_permlane32_swap_b32": lambda d, a: swapped(d, a, 32),
-    "ds_bpermute_b32": lambda v, a, exec, imm: np.where([exec >> int(s) & 1 for s in (v + imm) // 4 % 64], a[((v + imm) // 4 % 64).astype(int)], 0),
-}  # fmt: skip
+    "ds_bpermute_b32": permuted,
+}
 VALU |= {f"v_cvt_f32_ubyte{i}": lambda a, i=i: byte(a, i).astype(f32) for i in range(4)}
-VALU |= {f"v_cmp_{op}_f32": lambda a, b, op=op: ORDER[op](a, b) for op in ("lt", "eq", "le", "gt", "ge")}
-VALU |= {f"v_cmp_n{op}_f32": lambda a, b, op=op: ~ORDER[op](a, b) for op in ("lt", "eq", "le", "gt", "ge")}
-for _op in ("lt", "eq", "le", "gt", "ge", "ne"):
-    VALU |= {f"v_cmp_{_op}_{t}": lambda a, b, op=_op: ORDER[op](a, b) for t in ("i32", "u32", "i64", "u64")}
-    VALU[f"v_cmp_{_op}_i16"] = lambda a, b, op=_op: ORDER[op](sext(a, 16), sext(b, 16))
-    VALU[f"v_cmp_{_op}_u16"] = lambda a, b, op=_op: ORDER[op](a & 0xFFFF, b & 0xFFFF)
+VALU |= {f"v_{op}_b32": LOGIC[op] for op in ("and", "or", "xor", "xnor")}
+VALU |= dict.fromkeys(("v_mov_b32", "v_mov_b64", "v_accvgpr_read_b32", "v_accvgpr_write_b32"), SALU["s_mov_b32"])
+for _t in ("u32", "i32"):
+    VALU[f"v_mul_hi_{_t}"] = lambda a, b: a * b >> 32
+    VALU[f"v_min_{_t}"] = lambda a, b: each(min)(a, b)
+    VALU[f"v_max_{_t}"] = lambda a, b: each(max)(a, b)
+    VALU[f"v_max3_{_t}"] = lambda a, b, c: each(max)(a, b, c)
+for _op, _order in ORDER.items():
+    _name = "ne" if _op == "lg" else _op
+    VALU |= dict.fromkeys((f"v_cmp_{_name}_{t}" for t in ("i32", "u32", "i64", "u64")), _order)
+    VALU[f"v_cmp_{_name}_i16"] = lambda a, b, order=_order: order(sext(a, 16), sext(b, 16))
+    VALU[f"v_cmp_{_name}_u16"] = lambda a, b, order=_order: order(a & 0xFFFF, b & 0xFFFF)
+    if _op != "lg":  # not what Python calls unequal: NaN makes it false
+        VALU[f"v_cmp_{_op}_f32"] = _order
+        VALU[f"v_cmp_n{_op}_f32"] = lambda a, b, order=_order: ~order(a, b)
 
 
 def tiny(x: Any) -> Any:
     return (x != 0) & (np.abs(x) < 2.0**-126)
 
 
-def tiny_either_way(x: Any) -> Any:
-    with np.errstate(all="ignore"):
-        return tiny(x) | tiny(1 / x.astype(f64))
-
-
+TRANSCENDENTAL = {f"v_{name}_f32" for name in ("exp", "log", "rcp", "rcp_iflag", "rsq", "sqrt")}  # right to within one ulp
+VALU["v_rcp_iflag_f32"] = VALU["v_rcp_f32"]
 # Lanes that are not compared, for the manual leaves them open: of the transcendentals (except v_exp_f32, which is known to give
 # denormals) those that take or give denormals; v_fract_f32 of an infinity, which is NaN if it subtracts before it clamps.
-OPEN: dict[str, Statement] = {"v_log_f32": tiny, "v_sqrt_f32": tiny, "v_rsq_f32": tiny, "v_rcp_f32": tiny_either_way,
-                              "v_rcp_iflag_f32": tiny_either_way, "v_fract_f32": np.isinf}  # fmt: skip
-TRANSCENDENTAL = {f"v_{name}_f32" for name in ("exp", "log", "rcp", "rcp_iflag", "rsq", "sqrt")}   # within one unit in the last place
+OPEN: dict[str, Statement] = {"v_log_f32": tiny, "v_sqrt_f32": tiny, "v_rsq_f32": tiny}
+OPEN["v_fract_f32"] = lambda x: abs(x) == np.inf
+OPEN["v_rcp_f32"] = OPEN["v_rcp_iflag_f32"] = lambda x: tiny(x) | (abs(x) > 2.0**126)
 
 # Under one name for LDS and global memory. Loads: the value for the registers, low dword first. Stores: (bytes, value).
-LOADS: dict[str, Statement] = {
+LOADS: dict[str, Statement] = dict.fromkeys(("dword", "dwordx2", "dwordx3", "dwordx4"), lambda x: x)
+LOADS |= {
     "ubyte": lambda x: x & 0xFF,
     "sbyte": lambda x: sext(x, 8),
     "ushort": lambda x: x & 0xFFFF,
@@ -403,7 +374,7 @@ LOADS: dict[str, Statement] = {
     "short_d16_hi": lambda x, d: d & 0xFFFF | (x & 0xFFFF) << 16,
     "ubyte_d16": lambda x, d: d & 0xFFFF0000 | x & 0xFF,
     "ubyte_d16_hi": lambda x, d: d & 0xFFFF | (x & 0xFF) << 16,
-} | {f"dword{n}": lambda x: x for n in ("", "x2", "x3", "x4", "x8", "x16")}
+}
 STORES: dict[str, Statement] = {
     "byte": lambda a: (1, a & 0xFF),
     "byte_d16_hi": lambda a: (1, a >> 16 & 0xFF),
@@ -414,18 +385,19 @@ STORES: dict[str, Statement] = {
     "dwordx3": lambda a: (12, a),
     "dwordx4": lambda a: (16, a),
 }
-_LDS_NAMES = {"u8": "ubyte", "i8": "sbyte", "u16": "ushort", "i16": "sshort", "u8_d16": "ubyte_d16", "u8_d16_hi": "ubyte_d16_hi",
-              "u16_d16": "short_d16", "u16_d16_hi": "short_d16_hi", "b8": "byte", "b8_d16_hi": "byte_d16_hi", "b16": "short",
-              "b16_d16_hi": "short_d16_hi", "b32": "dword", "b64": "dwordx2", "b96": "dwordx3", "b128": "dwordx4"}  # fmt: skip
-MEMORY: dict[str, Statement] = {f"global_load_{name}": f for name, f in LOADS.items() if name not in ("dwordx8", "dwordx16")}
+MEMORY: dict[str, Statement] = {f"global_load_{name}": f for name, f in LOADS.items()}
 MEMORY |= {f"global_store_{name}": f for name, f in STORES.items()}
-MEMORY |= {f"s_load_{name}": f for name, f in LOADS.items() if name.startswith("dword") and name != "dwordx3"}
-MEMORY |= {f"ds_read_{lds}": LOADS[name] for lds, name in _LDS_NAMES.items() if name in LOADS and lds[0] != "b" or lds in ("b32", "b64", "b96", "b128")}
-MEMORY |= {f"ds_write_{lds}": STORES[name] for lds, name in _LDS_NAMES.items() if lds[0] == "b"}
-# Two accesses, `imm` elements apart; the offsets count elements, or 64 of them.
-ELEMENTS = {f"ds_{kind}2{st64}_b{bits}": (bits // 8, 64 if st64 else 1) for kind in ("read", "write") for st64 in ("", "st64") for bits in (32, 64)}
+MEMORY |= {f"s_load_dword{n}": LOADS["dword"] for n in ("", "x2", "x4", "x8", "x16")}
+_LDS = {"u8": "ubyte", "i8": "sbyte", "u16": "ushort", "i16": "sshort", "u8_d16": "ubyte_d16", "u8_d16_hi": "ubyte_d16_hi"}
+_LDS |= {"u16_d16": "short_d16", "u16_d16_hi": "short_d16_hi"}
+_LDS |= {"b32": "dword", "b64": "dwordx2", "b96": "dwordx3", "b128": "dwordx4"}
+MEMORY |= {f"ds_read_{lds}": LOADS[name] for lds, name in _LDS.items()}
+_LDS |= {"b8": "byte", "b8_d16_hi": "byte_d16_hi", "b16": "short", "b16_d16_hi": "short_d16_hi"}
+MEMORY |= {f"ds_write_{lds}": STORES[name] for lds, name in _LDS.items() if lds[0] == "b"}
+# Two accesses each: bytes of an element, and the elements that its offsets count by.
+ELEMENTS = {f"ds_{rw}2{st}_b{8 * n}": (n, 64 if st else 1) for rw in ("read", "write") for st in ("", "st64") for n in (4, 8)}
 
-TAKEN: dict[str, Statement] = {   # branches
+TAKEN: dict[str, Statement] = {  # branches
     "s_branch": lambda scc, vcc, exec: True,
     "s_cbranch_scc0": lambda scc, vcc, exec: not scc,
     "s_cbranch_scc1": lambda scc, vcc, exec: scc,
@@ -435,28 +407,23 @@ TAKEN: dict[str, Statement] = {   # branches
     "s_cbranch_execnz": lambda scc, vcc, exec: exec != 0,
 }  # fmt: skip
 # Waits and hints change no register; what s_endpgm and s_barrier do is in test_launch.py.
-NO_EFFECT = {"s_nop": "7", "s_waitcnt": "vmcnt(0) lgkmcnt(0)", "s_sleep": "1", "s_setprio": "3", "s_sethalt": "0", "s_icache_inv": "",
-             "s_barrier": "", "s_endpgm": ""}  # fmt: skip
-MATRIX = {"v_mfma_f32_16x16x32_bf16": (16, 32), "v_mfma_f32_32x32x16_bf16": (32, 16)}   # M = N, K
+NO_EFFECT = {"s_nop": "7", "s_waitcnt": "vmcnt(0) lgkmcnt(0)", "s_sleep": "1", "s_setprio": "3", "s_sethalt": "0",
+             "s_icache_inv": "", "s_barrier": "", "s_endpgm": ""}  # fmt: skip
+MATRIX = {"v_mfma_f32_16x16x32_bf16": (16, 32), "v_mfma_f32_32x32x16_bf16": (32, 16)}  # M = N, K
 
 STATED = {*SALU, *VALU, *MEMORY, *ELEMENTS, *TAKEN, *NO_EFFECT, *MATRIX}
 
 
-def matrix_product(a: Any, b: Any, c: Any, m: int, k: int) -> Any:
-    """D = A B + C for one wave. a, b: 8 bf16 a lane, as float32 [8, 64]; c and the result: float32 [m*m/64, 64].
+def matrix_product(a: Any, b: Any, c: Any, m: int, k: int) -> tuple[Any, Any]:
+    """D = A B + C for one wave, in steps of fp32 and in float64. a, b: float32 [8, 64], exact in bf16; c: float32 [m*m/64, 64].
 
-    The order of summation on CDNA4 is not published: this is the one that the emulator states, k ascending, rounding at every
-    step. Lane l gives row (column) l % m and k = 8 * (l // m) + t; register r is row 8 * (r // 4) * (m // 32) + ...
+    The order of summation on CDNA4 is not published; the emulator says that it takes k ascending and rounds at every step.
     """
-    lane, per = np.arange(64), 8
+    lane, t, r = np.arange(64), np.arange(8)[:, None], np.arange(m * m // 64)[:, None]
     left, right = np.zeros((2, m, k), f32)
-    for t in range(per):
-        left[lane % m, k // (64 // m) * (lane // m) + t] = a[t]
-        right[lane % m, k // (64 // m) * (lane // m) + t] = b[t]
-    register = np.arange(m * m // 64)[:, None]
-    row, column = (4 * (lane // 16) + register, lane % 16 + 0 * register) if m == 16 else (
-        8 * (register // 4) + 4 * (lane // 32) + register % 4, lane % 32 + 0 * register)  # fmt: skip
+    left[lane % m, 8 * (lane // m) + t], right[lane % m, 8 * (lane // m) + t] = a, b
+    row, column = (4 * (lane // 16) + r if m == 16 else 8 * (r // 4) + 4 * (lane // 32) + r % 4), lane % m
     total = c
-    for t in range(k):
-        total = fma(left[row, t], right[column, t], total)
-    return total, np.einsum("ik,jk->ij", left.astype(f64), right.astype(f64))[row, column] + c
+    for step in range(k):
+        total = fma(left[row, step], right[column, step], total)
+    return total, (left.astype(f64) @ right.astype(f64).T)[row, column] + c

@@ -10,132 +10,126 @@ from numpy.typing import NDArray
 
 from sparse_mla.gfx950.isa import ROWS
 from sparse_mla.gfx950.machine import Memory
-from tests.gfx950.harness import FULL, Registers, Words, compare, random_registers, span
+from tests.gfx950.harness import FULL, Registers, Words, compare, halves, random_registers, span
 from tests.gfx950.statements import ELEMENTS, MATRIX, MEMORY, matrix_product
 
 MASK = 0x8000_0123_FFFF_00F1
 Bytes = NDArray[np.uint8]
 
 
-def at(data: Bytes, addresses: Any) -> Any:
-    """The bytes from each address on, as little-endian integers."""
-    return np.array([int.from_bytes(data[int(a) : int(a) + 64].tobytes(), "little") for a in addresses], object)
+class Access:
+    """One load or store on random data: `data` is what the instruction touches, `wanted` what it should become."""
 
+    def __init__(self, rng: np.random.Generator, size: int, mask: int, letter: str) -> None:
+        self.data = rng.integers(0, 256, size, dtype=np.uint8)
+        self.wanted, self.mask, self.letter = self.data.copy(), mask, letter
+        self.lanes = [lane for lane in range(64) if mask >> lane & 1]
+        self.before = random_registers(rng, mask)
 
-def active(mask: int) -> list[int]:
-    return [lane for lane in range(64) if mask >> lane & 1]
+    def address(self, register: int, values: Any, width: int = 1) -> None:
+        """Only active lanes get an address; the others may hold any."""
+        for lane in self.lanes:
+            self.before.vgpr[register : register + width, lane] = halves(int(values[lane]))[:width]
 
+    def read(self, where: Any) -> Any:
+        return np.array([int.from_bytes(self.data[a : a + 16].tobytes(), "little") for a in where.tolist()], object)
 
-def load(registers: Registers, letter: str, first: int, width: int, value: Any, mask: int) -> None:
-    """Writes `width` dwords of a loaded value a lane."""
-    for i in range(width):
-        for lane in active(mask):
-            registers.file(letter)[first + i, lane] = int(value[lane]) >> 32 * i & 0xFFFFFFFF
+    def expect_loaded(self, first: int, width: int, values: Any) -> Registers:
+        after = self.before.copy()
+        for i in range(width):
+            after.file(self.letter)[first + i, self.lanes] = (values[self.lanes] >> 32 * i & 0xFFFFFFFF).astype(np.uint32)
+        return after
 
+    def given(self, first: int, width: int) -> Any:
+        return sum(self.before.file(self.letter)[first + i].astype(object) << 32 * i for i in range(width))
 
-def stored(registers: Registers, letter: str, first: int, width: int) -> Any:
-    return sum(registers.file(letter)[first + i].astype(object) << 32 * i for i in range(width))
+    def expect_stored(self, where: Any, size: int, values: Any) -> None:
+        for lane in self.lanes:
+            self.wanted[where[lane] :][:size] = np.frombuffer(int(values[lane]).to_bytes(size, "little"), np.uint8)
 
+    def transfer(self, name: str, texts: tuple[str, str], where: Any, first: int) -> tuple[str, Registers]:
+        """The instruction, its address written before and behind its data register, and what it should leave."""
+        width, statement = next(x.width for x in ROWS[name].operands if x.value[0] == "x"), MEMORY[name]
+        register, (before, behind) = span(self.letter, first, width), texts
+        if "load" in name or "read" in name:
+            old = [self.given(first, 1)] if "d16" in name else []
+            return f"{name} {register}, {before}{behind}", self.expect_loaded(first, width, statement(self.read(where), *old))
+        self.expect_stored(where, *statement(self.given(first, width)))
+        return f"{name} {before}, {register}{behind}", self.before
 
-def put(data: Bytes, addresses: Any, size: int, value: Any, mask: int) -> None:
-    for lane in active(mask):
-        data[int(addresses[lane]) :][:size] = np.frombuffer(int(value[lane]).to_bytes(size, "little"), np.uint8)
+    def check(self, text: str, after: Registers, **given: Any) -> None:
+        compare(text, after, self.before.run(text, **given))
+        np.testing.assert_array_equal(self.data, self.wanted, err_msg=text)
 
 
 @pytest.mark.parametrize("letter", "va")
 @pytest.mark.parametrize("name", [name for name in MEMORY if name.startswith("global")])
 def test_global(name: str, letter: str) -> None:
-    """Both kinds of address, offsets of either sign, any alignment; inactive lanes may hold any address."""
-    row, rng, statement = ROWS[name], np.random.default_rng(1), MEMORY[name]
-    width = next(x.width for x in row.operands if x.value[0] == "x")
+    """Both kinds of address, offsets of either sign, any alignment, loads over their own address."""
+    rng = np.random.default_rng(1)
     for i, offset in enumerate((0, 4095, -4096, -7, 12, 1)):
-        data = rng.integers(0, 256, 12288, dtype=np.uint8)
-        memory = Memory()
+        access, memory = Access(rng, 12288, (FULL, MASK, 0)[i % 3], letter), Memory()
         memory.map(np.zeros(100, np.uint8), "another")
-        base = memory.map(data, "data")
-        mask = (FULL, MASK, 0)[i % 3]
-        where = 4096 + rng.permutation(80)[:64] * 20 + rng.integers(0, 4)   # never two lanes at one byte
-        before = random_registers(rng, mask)
-        if by_scalar := i % 2 == 1:
-            anchor = base + 4096 - 5000
-            before.sgpr[2:4] = anchor & 0xFFFFFFFF, anchor >> 32
-            before.vgpr[2, active(mask)] = (base + where - anchor)[active(mask)].astype(np.uint32)
+        base = memory.map(access.data, "data")
+        where = 4096 + rng.permutation(80)[:64] * 20 + rng.integers(0, 4)  # never two lanes at one byte
+        if i % 2:
+            access.before.sgpr[2:4] = halves(base - 904)
+            access.address(2, where + 904)
         else:
-            for lane in active(mask):
-                before.vgpr[2:4, lane] = int(base + where[lane]) & 0xFFFFFFFF, int(base + where[lane]) >> 32
-        address = "v2, {}, s[2:3]" if by_scalar else "v[2:3], {}, off"
-        after = before.copy()
-        wanted = data.copy()
-        if "load" in name:
-            texts = address.format("").split(", ")
-            first = 16 if i < 4 or letter == "a" else 2   # the last ones overwrite their own address
-            text = f"{name} {span(letter, first, width)}, {texts[0]}, {texts[2]} offset:{offset}"
-            x, old = at(data, where + offset), before.file(letter)[first].astype(object)
-            load(after, letter, first, width, statement(x, old) if "d16" in name else statement(x), mask)
-        else:
-            text = f"{name} {address.format(span(letter, 16, width))} offset:{offset}"
-            size, value = statement(stored(before, letter, 16, width))
-            put(wanted, where + offset, size, value, mask)
-        compare(text, after, before.run(text, memory))
-        np.testing.assert_array_equal(data, wanted, err_msg=text)
+            access.address(2, base + where, 2)
+        texts = ("v2", f", s[2:3] offset:{offset}") if i % 2 else ("v[2:3]", f", off offset:{offset}")
+        access.check(*access.transfer(name, texts, where + offset, 2 if i == 4 and "load" in name else 16), memory=memory)
 
 
 @pytest.mark.parametrize("name", [name for name in MEMORY if name.startswith("s_load")])
 def test_scalar_load(name: str) -> None:
     rng, width = np.random.default_rng(2), ROWS[name].operands[0].width
-    data = rng.integers(0, 2**32, 600, dtype=np.uint32)
-    memory = Memory()
+    data, memory = rng.integers(0, 2**32, 600, dtype=np.uint32), Memory()
     base = memory.map(data, "data")
-    for destination, offset, text in ((16, 0, "0x0"), (16, 64, "0x40"), (32, -32, "-32"), (0, 400, "s6"), (0, 404, "s6 offset:0x4"), (16, 4, "4 glc")):
+    ways = ((16, 0, "0x0"), (16, 64, "0x40"), (32, -32, "-32"), (0, 400, "s6"), (0, 404, "s6 offset:0x4"), (8, 4, "4 glc"))
+    for first, offset, text in ways:
         before = random_registers(rng, MASK)
-        before.sgpr[:2] = (base + 512) & 0xFFFFFFFF, (base + 512) >> 32
-        before.sgpr[6] = 400
-        line = f"{name} {span('s', destination, width)}, s[0:1], {text}"
+        before.sgpr[:2], before.sgpr[6] = halves(base + 512), 400
+        line = f"{name} {span('s', first, width)}, s[0:1], {text}"
         after = before.copy()
-        after.sgpr[destination : destination + width] = data[(512 + offset) // 4 :][:width]   # also over its own base
+        after.sgpr[first : first + width] = data[(512 + offset) // 4 :][:width]  # also over its own base
         compare(line, after, before.run(line, memory))
 
 
-@pytest.mark.parametrize("name", [name for name in [*MEMORY, *ELEMENTS] if name.startswith("ds")])
+@pytest.mark.parametrize("name", [name for name in MEMORY if name.startswith("ds")])
 def test_lds(name: str) -> None:
-    row, rng = ROWS[name], np.random.default_rng(3)
-    width = next(x.width for x in row.operands if x.value[0] == "x")
+    rng = np.random.default_rng(3)
     for i, offset in enumerate((0, 8, 65000, 16, 1024)):
-        lds = rng.integers(0, 256, 70000, dtype=np.uint8)
-        wanted, mask, letter = lds.copy(), (FULL, MASK, 0)[i % 3], "va"[i % 2]
-        before = random_registers(rng, mask)
-        where = rng.permutation(64) * 32
-        before.vgpr[2, active(mask)] = where[active(mask)]
-        after = before.copy()
-        first = 16 if i < 4 or letter == "a" else 1   # over its own address
-        if name in ELEMENTS:
-            size, stride = ELEMENTS[name]
-            offsets = [int(n) for n in rng.permutation(4 if stride == 1 else 64)[:2]]
-            where = where if stride == 1 else where // 32 * size   # no two lanes' elements meet
-            before.vgpr[2, active(mask)] = after.vgpr[2, active(mask)] = where[active(mask)]
-            spots = [where + n * size * stride for n in offsets]
-            suffix = f"offset0:{offsets[0]} offset1:{offsets[1]}"
-            if "read" in name:
-                text = f"{name} {span(letter, first, width)}, v2 {suffix}"
-                load(after, letter, first, width, at(lds, spots[0]) & (1 << 8 * size) - 1 | at(lds, spots[1]) << 8 * size, mask)
-            else:
-                text = f"{name} v2, {span(letter, 16, width)}, {span(letter, 32, width)} {suffix}"
-                for spot, register in zip(spots, (16, 32), strict=True):
-                    put(wanted, spot, size, stored(before, letter, register, width), mask)
-        elif "read" in name:
-            text = f"{name} {span(letter, first, width)}, v2 offset:{offset}"
-            x, old = at(lds, where + offset), before.file(letter)[first].astype(object)
-            load(after, letter, first, width, MEMORY[name](x, old) if "d16" in name else MEMORY[name](x), mask)
+        access, where = Access(rng, 70000, (FULL, MASK, 0)[i % 3], "va"[i % 2]), rng.permutation(64) * 32
+        access.address(2, where)
+        text, after = access.transfer(name, ("v2", f" offset:{offset}"), where + offset, 2 if i == 4 and "read" in name else 16)
+        access.check(text, after, lds=access.data)
+
+
+@pytest.mark.parametrize("name", ELEMENTS)
+def test_two_elements(name: str) -> None:
+    rng, (size, stride) = np.random.default_rng(3), ELEMENTS[name]
+    for i in range(6):
+        access, width = Access(rng, 40000, (FULL, MASK, 0)[i % 3], "va"[i % 2]), size // 4
+        offsets = rng.permutation(4 if stride == 1 else 64)[:2]
+        where = rng.permutation(64) * (32 if stride == 1 else size)  # no two lanes' elements meet
+        access.address(2, where)
+        one, two = (where + n * size * stride for n in offsets)
+        suffix, after = f"offset0:{offsets[0]} offset1:{offsets[1]}", access.before
+        if "read" in name:
+            text = f"{name} {span(access.letter, 2 * (i < 3), 2 * width)}, v2 {suffix}"
+            low = access.read(one) & (1 << 8 * size) - 1
+            after = access.expect_loaded(2 * (i < 3), 2 * width, low | access.read(two) << 8 * size)
         else:
-            text = f"{name} v2, {span(letter, 16, width)} offset:{offset}"
-            put(wanted, where + offset, *MEMORY[name](stored(before, letter, 16, width)), mask)
-        compare(text, after, before.run(text, lds=lds))
-        np.testing.assert_array_equal(lds, wanted, err_msg=text)
+            text = f"{name} v2, {span(access.letter, 16, width)}, {span(access.letter, 32, width)} {suffix}"
+            access.expect_stored(one, size, access.given(16, width))
+            access.expect_stored(two, size, access.given(32, width))
+        access.check(text, after, lds=access.data)
 
 
 def bf16_words(x: Any) -> Words:
     """float32 [8, 64], exact in bf16, to four registers: two a dword, low half first."""
-    bits = x.astype(np.float32).view(np.uint32)
+    bits = x.view(np.uint32)
     return np.asarray(bits[0::2] >> 16 | bits[1::2] & 0xFFFF0000)
 
 
@@ -143,9 +137,8 @@ def random_bf16(rng: np.random.Generator, kind: str) -> Any:
     if kind == "integers":
         return rng.integers(-8, 9, (8, 64)).astype(np.float32)
     bits = rng.normal(size=(8, 64)).astype(np.float32).view(np.uint32) & 0xFFFF0000
-    if kind == "any":   # every exponent, denormals, infinities and NaN
-        bits = rng.integers(0, 2**16, (8, 64), dtype=np.uint32) << 16
-        bits[rng.random((8, 64)) < 0.9] = 0x3F80 << 16
+    if kind == "any":  # every exponent, denormals, infinities and NaN
+        bits = np.where(rng.random((8, 64)) < 0.1, rng.integers(0, 2**16, (8, 64), dtype=np.uint32) << 16, np.uint32(0x3F800000))
     return bits.view(np.float32)
 
 
@@ -154,28 +147,23 @@ def random_bf16(rng: np.random.Generator, kind: str) -> Any:
 @pytest.mark.parametrize("name", MATRIX)
 def test_matrix(name: str, kind: str, files: str) -> None:
     """D, A, B and C in either register file, C a constant, or C in D's registers. EXEC does not matter."""
-    (m, k), rng = MATRIX[name], np.random.default_rng(4)
-    count = m * m // 64
-    d, a, b, c = files
+    (m, k), rng, count = MATRIX[name], np.random.default_rng(4), MATRIX[name][0] ** 2 // 64
+    d, a, b, c = (files[i] for i in range(4))
     before = random_registers(rng, MASK, n=112)
     left, right = random_bf16(rng, kind), random_bf16(rng, kind)
-    start = np.zeros((count, 64), np.float32)
     before.file(a)[64:68], before.file(b)[72:76] = bf16_words(left), bf16_words(right)
-    text = {"0": "0", "1": "1.0", "=": span(d, 16, count)}.get(c, span(c, 80, count))
-    if c in "01":
-        start += float(c)
-    else:
-        start = rng.integers(-9, 9, (count, 64)).astype(np.float32) if kind == "integers" else rng.normal(size=(count, 64)).astype(np.float32)
+    start = np.full((count, 64), float(c) if c in "01" else 0, np.float32)
+    if c not in "01":
+        start += rng.integers(-9, 9, (count, 64)) if kind == "integers" else rng.normal(size=(count, 64))
         before.file(d if c == "=" else c)[16 if c == "=" else 80 :][:count] = start.view(np.uint32)
+    text = {"0": "0", "1": "1.0", "=": span(d, 16, count)}.get(c, span(c, 80, count))
     line = f"{name} {span(d, 16, count)}, {span(a, 64, 4)}, {span(b, 72, 4)}, {text}"
     with np.errstate(all="ignore"):
         stepped, exact = matrix_product(left, right, start, m, k)
     got, after = before.run(line), before.copy()
     result = got.file(d)[16 : 16 + count].view(np.float32)
-    same = np.isnan(stepped) & np.isnan(result)
-    after.file(d)[16 : 16 + count] = np.where(same, got.file(d)[16 : 16 + count], stepped.view(np.uint32))
+    either_nan = np.isnan(stepped) & np.isnan(result)
+    after.file(d)[16 : 16 + count] = np.where(either_nan, result, stepped).view(np.uint32)
     compare(line, after, got)
-    if kind == "integers":
-        np.testing.assert_array_equal(result, exact)
-    elif kind == "normal":
-        np.testing.assert_allclose(result, exact, rtol=0, atol=32 * 2.0**-24 * 16)
+    if kind != "any":
+        np.testing.assert_allclose(result, exact, rtol=0, atol=0 if kind == "integers" else 2.0**-15)

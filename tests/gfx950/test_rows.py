@@ -1,15 +1,48 @@
-"""Every instruction row of the emulator against the independent statement of its meaning."""
+"""Every computing row against the second statement of its meaning, with every kind of operand that LLVM's assembler takes."""
 
 from __future__ import annotations
+
+import inspect
+import subprocess
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pytest
 
-from sparse_mla.gfx950.isa import ROWS
-from tests.gfx950.harness import FULL, check, dwords, random_words, samples
-from tests.gfx950.statements import SALU, STATED, VALU
+from sparse_mla.build import find_toolchain
+from sparse_mla.gfx950.isa import ROWS, Operand, Row
+from tests.gfx950.harness import (
+    EDGES,
+    FULL,
+    SLOT,
+    Constant,
+    Forms,
+    Words,
+    Written,
+    check,
+    compare,
+    dwords,
+    random_registers,
+    random_words,
+    span,
+    wanted,
+    written_out,
+)
+from tests.gfx950.statements import ELEMENTS, MATRIX, MEMORY, NO_EFFECT, SALU, STATED, TAKEN, VALU, WRITTEN_OUT, Statement, sext
 
 MASKS = (FULL, 0x0123456789ABCDEF, FULL, 1 << 63, 0)
+MASK = 0xF0F0_3333_0123_8001
+PARTS = {"BYTE_0": (0, 8), "BYTE_1": (8, 8), "BYTE_2": (16, 8), "BYTE_3": (24, 8), "WORD_0": (0, 16), "WORD_1": (16, 16),
+         "DWORD": (0, 32)}  # fmt: skip
+
+
+def random_columns(row: Row, rng: np.random.Generator, **how: Any) -> dict[str, Words]:
+    columns = {x.name: random_words(rng, x, **how) for x in row.operands}
+    if row.mnemonic == "s_bfe_u32":  # the manual does not say what a width of more than 32 means
+        columns["b"] = columns["b"] & np.uint32(0x1F) | columns["b"] % np.uint32(33) << np.uint32(16)
+    return columns
 
 
 def test_every_row_is_stated_and_every_statement_is_a_row() -> None:
@@ -20,20 +53,213 @@ def test_every_row_is_stated_and_every_statement_is_a_row() -> None:
 def test_scalar(name: str) -> None:
     row, rng = ROWS[name], np.random.default_rng(1)
     for i in range(60):
-        columns = {x.name: random_words(rng, "u", (dwords(x), 1), only_edges=i < 30).repeat(64, 1) for x in row.operands}
-        if i % 4 == 0 and "b" in columns:
+        columns = {key: words.repeat(64, 1) for key, words in random_columns(row, rng, lanes=1, edges=i < 30).items()}
+        if i % 4 == 0 and "b" in columns and name != "s_bfe_u32":
             columns["b"][:] = columns["a"][: len(columns["b"])]
-        if name == "s_bfe_u32":
-            columns["b"] = columns["b"] & 0x1F | columns["b"] % 33 << 16
-        check(row, SALU[name], columns, rng, scc=i % 2, exec_mask=MASKS[rng.integers(5)])
+        check(row, SALU[name], columns, rng, Written(written_out(row, columns)), scc=i % 2, exec_mask=MASKS[i % 5])
 
 
 @pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.unit == "VALU" or name == "ds_bpermute_b32"])
 def test_vector(name: str) -> None:
+    """All pairs of edges, then random values, under full and partial EXEC; the destination is a source now and then."""
     row, rng = ROWS[name], np.random.default_rng(2)
-    for i, columns in enumerate(samples(row, rng)):
-        imm = int(rng.integers(256)) if name == "v_bitop3_b32" else 4 * i if name == "ds_bpermute_b32" else 0
+    sources = [x for x in row.operands if x.read and not x.write]
+    edges = [EDGES["f" if x.value in "fP" else "u"] for x in sources]
+    pairs = np.stack(np.meshgrid(*edges)).reshape(len(edges), -1) if 0 < len(edges) < 3 else np.zeros((len(edges), 0), np.uint32)
+    pairs = rng.permutation(pairs, axis=1)[:, :1600]
+    may_alias = not (row.operands[0].scalar or row.operands[1].scalar or row.latency == "lane" or "accvgpr" in name)
+    for i in range(pairs.shape[1] // 64 + 5):
+        columns = random_columns(row, rng)
+        for x, edge in zip(sources, pairs[:, 64 * i : 64 * i + 64], strict=True):
+            columns[x.name][0, : len(edge)] = edge
+            if i % 2:  # 64-bit values extended by the sign
+                columns[x.name][1:, : len(edge)] = (edge.view(np.int32) >> 31).view(np.uint32)
+        imm = 37 * i % 256 if name == "v_bitop3_b32" else 4 * i if name == "ds_bpermute_b32" else 0
         modifiers = f"bitop3:{imm:#x}" if name == "v_bitop3_b32" else f"offset:{imm}" if imm else ""
-        masks = {x.name: "vcc" if i % 2 else "s" for x in row.operands if x.value == "m"}
-        exec_mask = FULL if "swap" in name else MASKS[i % 5]   # the manual does not say what EXEC does to the swaps
-        check(row, VALU[name], columns, rng, exec_mask=exec_mask, scc=i % 2, imm=imm, modifiers=modifiers, forms=masks)
+        masks: Forms = {x.name: "vcc" if i % 2 else "s" for x in row.operands if x.value == "m"}
+        if alias := may_alias and i % 3 == 2:
+            second = columns[row.operands[1].name]
+            columns["d"][: len(second)] = second[: dwords(row.operands[0])]
+        # The manual does not say what EXEC does to the swaps.
+        how = Written(masks | written_out(row, columns), modifiers=modifiers, alias=alias)
+        check(row, VALU[name], columns, rng, how, imm=imm, exec_mask=FULL if "swap" in name else MASKS[i % 5], scc=i % 2)
+
+
+def rejected(lines: list[str]) -> dict[str, str]:
+    """Which lines LLVM's assembler does not take for gfx950, with its words."""
+    flags = "--target=amdgcn-amd-amdhsa -mcpu=gfx950 -x assembler -c - -o /dev/null"
+    text = "label:\n" + "\n".join(lines) + "\n"
+    done = subprocess.run([*find_toolchain().clang, *flags.split()], input=text, capture_output=True, text=True)
+    found = [line.split(":", 4) for line in done.stderr.splitlines() if line.startswith("<stdin>:")]
+    return {lines[int(number) - 2]: words for _, number, _, _, words in found}
+
+
+def example(row: Row) -> str:
+    """The row written with registers only, where it may be."""
+    name = row.mnemonic
+    if name in NO_EFFECT or name in TAKEN:
+        return f"{name} {NO_EFFECT.get(name, 'label')}"
+    if name in MEMORY or name in ELEMENTS or name in MATRIX:
+        registers = {"A": "v[2:3]", "S": "off", "sU": "s[16:17]", "su": "0x10"}
+        spans = (span("s" if x.scalar else "v", SLOT * i, x.width) for i, x in enumerate(row.operands))
+        return f"{name} {', '.join(registers.get(x.type, text) for x, text in zip(row.operands, spans, strict=True))}"
+    columns = {x.name: np.full((dwords(x), 64), 0x34, np.uint32) for x in row.operands}
+    lane: Forms = {"b": Constant("5", (5,))} if name == "v_writelane_b32" else {}  # two scalar registers are one too many
+    return Written(written_out(row, columns) | lane, modifiers="bitop3:0x17" if "bitop3" in name else "").place(row)[0]
+
+
+def test_every_row_is_an_instruction_of_gfx950() -> None:
+    """And takes operands of the same kinds and widths there."""
+    assert rejected([example(row) for row in ROWS.values()]) == {}
+
+
+def constants(x: Operand) -> Iterator[Constant]:
+    """Inline integers, which a 64-bit operand sign-extends, and floats; a literal."""
+    for n in (0, 17, 64, -1, -16):
+        yield Constant(str(n), (n & 0xFFFFFFFF, 0xFFFFFFFF if n < 0 else 0)[: dwords(x)])
+    if dwords(x) == 2:
+        yield Constant("1.0", (0, 0x3FF00000))
+    else:
+        yield Constant("0x3f8ccccd", (0x3F8CCCCD,))
+        yield from (Constant(f, (int(np.float32(f).view(np.uint32)),)) for f in ("0.5", "-4.0", "0.15915494"))
+
+
+@lru_cache
+def combinations() -> dict[str, list[Written]]:
+    """Every source that the assembler lets be a scalar register, a constant, negated or absolute; and every clamp."""
+    tried = []
+    for name in [*SALU, *VALU]:
+        row, bitop3 = ROWS[name], "bitop3:0x17" if "bitop3" in name else ""
+        masks: Forms = {x.name: "vcc" for x in row.operands if x.value == "m" and x.read}
+        for x in row.operands:
+            if not x.write and x.value not in "mqP" and name not in WRITTEN_OUT:  # packed operands: below
+                forms: list[str | Constant] = [*constants(x), *([] if x.scalar else ["s"])]
+                tried += [(row, Written(masks | {x.name: form}, modifiers=bitop3)) for form in forms]
+            if x.value == "f" and not x.write:
+                tried += [(row, Written(masks, {x.name: sign})) for sign in ("-", "||", "-||")]
+        if row.operands[0].type == "f":
+            tried.append((row, Written(masks, modifiers="clamp")))
+    bad = rejected([how.place(row)[0] for row, how in tried])
+    legal: dict[str, list[Written]] = {name: [] for name in [*SALU, *VALU]}
+    for row, how in tried:
+        if how.place(row)[0] not in bad:
+            legal[row.mnemonic].append(how)
+    return legal
+
+
+def clamped(statement: Statement) -> Callable[..., Any]:
+    """To [0, 1]; NaN becomes 0, as compute kernels set MODE.DX10_CLAMP."""
+
+    def clamp(**args: Any) -> Any:
+        x = np.asarray(statement(**args))
+        return np.where(np.isnan(x), 0, np.clip(x, 0, 1))
+
+    return with_parameters(clamp, wanted(statement))
+
+
+def with_parameters(function: Callable[..., Any], names: Any) -> Callable[..., Any]:
+    parameters = [inspect.Parameter(x, inspect.Parameter.KEYWORD_ONLY) for x in names]
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return function
+
+
+@pytest.mark.parametrize("name", [*SALU, *VALU])
+def test_scalars_constants_and_modifiers(name: str) -> None:
+    row, rng, statement = ROWS[name], np.random.default_rng(3), (SALU | VALU)[name]
+    for how in combinations()[name]:
+        if name == "s_bfe_u32" and isinstance(x := how.forms.get("b"), Constant) and x.words[0] >> 16 & 0x7F > 32:
+            continue
+        meaning = clamped(statement) if how.modifiers == "clamp" else statement
+        check(row, meaning, random_columns(row, rng), rng, how, exec_mask=MASK, imm=0x17)
+
+
+def test_the_assembler_takes_what_was_meant() -> None:
+    ways = [how for several in combinations().values() for how in several]
+    used = [x for how in ways for x in (*how.forms.values(), *how.signs.values(), how.modifiers)]
+    texts = {x.text if isinstance(x, Constant) else x for x in used}
+    assert {"s", "17", "-16", "0.5", "0x3f8ccccd", "-", "||", "-||", "clamp"} <= texts
+    assert len(ways) > 1500
+
+
+SDWA = """v_mov_b32 v_add_u32 v_or_b32 v_lshlrev_b32 v_lshrrev_b16 v_add_u16 v_mul_u32_u24 v_cvt_f32_u32
+    v_cvt_f32_i32 v_cvt_f32_fp8 v_cvt_f32_bf8 v_cvt_pk_f32_fp8 v_cmp_lt_u16 v_cmp_ge_i32"""
+
+
+@pytest.mark.parametrize("name", SDWA.split())
+def test_sdwa(name: str) -> None:
+    """Parts of the sources, extended by zeros or the sign; the result's low bits into a part of the destination."""
+    row, rng = ROWS[name], np.random.default_rng(6)
+    sources, tried = [x.name for x in row.operands if x.read], []
+    masks: Forms = {x.name: "vcc" for x in row.operands if x.value == "m"}
+    for _ in range(60):
+        part = {x: str(rng.choice(list(PARTS))) for x in sources}
+        signs = {x: "sext" for x in sources if rng.random() < 0.4}
+        keep = bool(rng.random() < 0.5)
+        to = "DWORD" if row.operands[0].value in "fPm" else str(rng.choice(list(PARTS)))
+        modifiers = " ".join(f"src{i}_sel:{part[x]}" for i, x in enumerate(sources))
+        if not masks and "f8" not in name and "fp8" not in name:  # those have no destination selector
+            modifiers = f"dst_sel:{to} dst_unused:UNUSED_{'PRESERVE' if keep else 'PAD'} {modifiers}"
+        tried.append((Written(masks, signs, "_sdwa", modifiers), part, keep, to))
+    bad = rejected([how.place(row)[0] for how, *_ in tried])
+    legal = [one for one in tried if one[0].place(row)[0] not in bad]
+    assert len(legal) > 10
+    for how, part, keep, to in legal:
+
+        def meaning(d: Any, *, how: Any = how, part: Any = part, keep: bool = keep, to: str = to, **args: Any) -> Any:
+            for x in sources:
+                at, bits = PARTS[part[x]]
+                picked = args[x] % 2**32 >> at & (1 << bits) - 1
+                picked = sext(picked, bits) if x in how.signs else picked
+                args[x] = sext(picked, 32) if "_i" in name else picked % 2**32
+            result, (at, bits) = VALU[name](**args), PARTS[to]
+            if to == "DWORD":
+                return result
+            return (result & (1 << bits) - 1) << at | (d & ~((1 << bits) - 1 << at) if keep else 0)
+
+        columns = {x.name: random_words(rng, x) for x in row.operands}
+        check(row, with_parameters(meaning, ["d", *sources]), columns, rng, how, exec_mask=MASK)
+
+
+@pytest.mark.parametrize("name", ["v_pk_add_f32", "v_pk_mul_f32", "v_pk_fma_f32"])
+def test_packed_halves(name: str) -> None:
+    """op_sel picks the dword of each source for the low result, op_sel_hi the one for the high result."""
+    row, rng = ROWS[name], np.random.default_rng(7)
+    sources = [x.name for x in row.operands if not x.write]
+    for i in range(40):
+        low, high = (dict(zip(sources, rng.integers(0, 2, len(sources)).tolist(), strict=True)) for _ in range(2))
+        forms: Forms = {}
+        if i % 3:
+            forms[sources[i % len(sources)]] = "s" if i % 3 == 1 else Constant("-4.0", (0xC0800000, 0))
+        if i % 3 == 2:  # a constant has no high half
+            low[sources[i % len(sources)]] = high[sources[i % len(sources)]] = 0
+
+        def meaning(low: dict[str, int] = low, high: dict[str, int] = high, **args: Any) -> Any:
+            return VALU[name](**{x: np.stack([args[x][low[x]], args[x][high[x]]]) for x in sources})
+
+        modifiers = f"op_sel:{list(low.values())} op_sel_hi:{list(high.values())}".replace(" ", "").replace("]op", "] op")
+        columns = random_columns(row, rng)
+        if alias := i % 2 == 0 and not forms:
+            columns["d"] = columns["a"]
+        how = Written(forms, modifiers=modifiers, alias=alias)
+        check(row, with_parameters(meaning, sources), columns, rng, how, exec_mask=MASK)
+
+
+def test_special_registers() -> None:
+    before = random_registers(np.random.default_rng(8), exec_mask=MASK)
+    s0 = before.mask(0)
+    got = before.run("""s_and_b64 vcc, exec, s[0:1]
+        s_mov_b32 s2, vcc_lo
+        s_mov_b32 s3, exec_hi
+        s_mov_b32 m0, 5
+        v_readlane_b32 s4, v0, m0
+        v_mov_b32_e32 v1, vcc_hi
+        s_mov_b32 vcc_lo, 7
+        s_mov_b64 exec, s[0:1]
+        s_not_b32 exec_hi, exec_hi""")
+    expected, both = before.copy(), MASK & s0
+    words = {2: both, 3: MASK >> 32, 4: int(before.vgpr[0, 5]), 106: 7, 107: both >> 32, 126: s0, 127: ~(s0 >> 32)}
+    for at, word in words.items():
+        expected.sgpr[at] = word & 0xFFFFFFFF
+    expected.vgpr[1, [lane for lane in range(64) if MASK >> lane & 1]] = both >> 32
+    expected.scc = 1
+    compare("special registers", expected, got)
