@@ -105,8 +105,8 @@ def _cases() -> Section:
     rows = list(tables.runs())
     worst = max(max(row["rel_l2 whole"], row["rel_l2 split"]) for row in rows)
     note = (
-        f"The base kernel's machine code, executed (emulated), against a float64 reference. Worst relative L2 error: {worst:.2e}; "
-        f"{REL_L2_LIMIT:g} is allowed, and rounding the exact result to bf16 costs 1.7e-3 by itself."
+        f"The base kernel's machine code, executed (emulated), against a float64 reference. Worst relative L2 error: "
+        f"{worst:.2e}; {REL_L2_LIMIT:g} is allowed, and rounding the exact result to bf16 costs 1.7e-3 by itself."
     )
     return Section("The base kernel on every named case", note, rows, good=worst <= REL_L2_LIMIT)
 
