@@ -81,8 +81,9 @@ def test_a_whole_file() -> None:
 
 @pytest.mark.parametrize("text, arg", [
     ("v7", Arg("v", 7)), ("v[4:7]", Arg("v", 4, 4)), ("a[0:15]", Arg("a", 0, 16)), ("s[2:3]", Arg("s", 2, 2)),
-    ("v[5]", Arg("v", 5)), ("vcc", Arg("s", 106, 2)), ("vcc_hi", Arg("s", 107)), ("exec", Arg("s", 126, 2)), ("exec_lo", Arg("s", 126)),
-    ("m0", Arg("s", 124)), ("-v3", Arg("v", 3, neg=True)), ("|v3|", Arg("v", 3, abs=True)), ("-|s3|", Arg("s", 3, neg=True, abs=True)),
+    ("v[5]", Arg("v", 5)), ("vcc", Arg("s", 106, 2)), ("vcc_hi", Arg("s", 107)), ("exec", Arg("s", 126, 2)),
+    ("exec_lo", Arg("s", 126)), ("m0", Arg("s", 124)), ("-v3", Arg("v", 3, neg=True)), ("|v3|", Arg("v", 3, abs=True)),
+    ("-|s3|", Arg("s", 3, neg=True, abs=True)),
     ("sext(v3)", Arg("v", 3, sext=True)), ("0x7fff", Arg("int", value=0x7FFF)), ("-16", Arg("int", value=-16)),
     ("0.5", Arg("float", value=0.5)), ("-4.0", Arg("float", value=-4.0)), ("off", Arg("off")),
     (".LBB0_10", Arg("label", value=".LBB0_10")),

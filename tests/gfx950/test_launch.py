@@ -127,10 +127,10 @@ def mix_expected(given: Ints, n: int) -> Ints:
     return out
 
 
-def run_mix(threads: int, n: int = 200) -> tuple[Ints, Ints, Launched]:
+def run_mix(threads: int, n: int = 200, rows: int = 12) -> tuple[Ints, Ints, Launched]:
     """The compiled kernel on a grid of 3 x 2 x 2: a barrier, waves that diverge, lanes that leave early."""
     given = np.random.default_rng(2).integers(-1000, 1000, (12, 256), dtype=np.int32)
-    out, memory = np.full_like(given, -1), Memory()
+    out, memory = np.full_like(given, -1)[:rows], Memory()
     kernarg = struct.pack("<QQi", memory.map(given, "in"), memory.map(out, "out"), n)
     done = launch(parse(compile_hip(MIX).text)["mix"], (3, 2, 2), (256,), kernarg, memory, threads=threads)
     return given, out, done
@@ -145,6 +145,10 @@ def test_compiled_kernel_on_any_number_of_host_threads() -> None:
         np.testing.assert_array_equal(done.counts, first.counts)
     barrier = [i for i, x in enumerate(first.kernel.instructions) if x.mnemonic == "s_barrier"]
     np.testing.assert_array_equal(first.counts[:, barrier], 12)
+    with pytest.raises(KernelFault, match="past the end of out") as caught:  # the last workgroup has nowhere to store
+        run_mix(1, rows=11)
+    line = 1 + MIX.splitlines().index("  if (t < n) out[256 * group + t] = sum;")
+    assert (caught.value.workgroup, caught.value.source_line) == ((2, 1, 1), f"source.hip:{line}")
 
 
 def test_work_item_numbers_and_a_wave_that_is_not_full() -> None:
@@ -201,10 +205,12 @@ def test_writes_go_to_the_callers_arrays() -> None:
     np.testing.assert_array_equal(strided, np.repeat([5, 0], 64))
 
 
-FAULTY = PROLOGUE + """v_readfirstlane_b32 s5, v0
+FAULTY = PROLOGUE + """global_load_dword v2, v1, s[6:7]
+v_readfirstlane_b32 s5, v0
 s_cmp_lt_u32 s5, 128
 s_cbranch_scc1 end
-v_cmp_lt_u32 vcc, 130, v0
+s_movk_i32 s8, 131
+v_cmp_eq_u32 vcc, s8, v0
 s_and_saveexec_b64 s[10:11], vcc
 INSTRUCTION
 end:
@@ -221,7 +227,7 @@ s_nop 0"""
     ("ds_write_b64 v1, v[4:5] offset:9", "8 bytes at byte 533 of 512", 131 * 4 + 9),
 ])  # fmt: skip
 def test_faults_say_where(instruction: str, words: str, offset: int) -> None:
-    """The third wave's lanes from 3 on touch what they may not."""
+    """Lane 3 of the third wave touches what it may not, after an access that was fine."""
     code = kernel(FAULTY.replace("INSTRUCTION", instruction), lds=512, ids="xyz")
     out, memory = np.zeros(250, np.int32), Memory()
     memory.map(np.zeros(10), "before")
@@ -230,11 +236,11 @@ def test_faults_say_where(instruction: str, words: str, offset: int) -> None:
     with pytest.raises(KernelFault) as caught:
         launch(code, (2, 2, 3), (192,), struct.pack("<Q", base), memory, threads=1)
     fault, lane = caught.value, 0 if instruction.startswith("s_") else 3
-    assert (fault.kernel, fault.source_line, fault.instruction) == ("k", "hand.s:9", instruction)
+    assert (fault.kernel, fault.source_line, fault.instruction) == ("k", "hand.s:11", instruction)
     assert (fault.workgroup, fault.wave, fault.lane) == ((0, 0, 0), 2, lane)
     assert fault.address == offset + (0 if instruction.startswith("ds") else base)
     assert words in fault.reason
-    for part in ("k: ", "hand.s:9", instruction, "(0, 0, 0)", fault.reason):
+    for part in ("k: ", "hand.s:11", instruction, "(0, 0, 0)", fault.reason):
         assert part in str(fault)
 
 

@@ -78,7 +78,7 @@ def test_global(name: str, letter: str) -> None:
         else:
             access.address(2, base + where, 2)
         texts = ("v2", f", s[2:3] offset:{offset}") if i % 2 else ("v[2:3]", f", off offset:{offset}")
-        access.check(*access.transfer(name, texts, where + offset, 2 if i == 4 and "load" in name else 16), memory=memory)
+        access.check(*access.transfer(name, texts, where + offset, 2 if i in (3, 4) and "load" in name else 16), memory=memory)
 
 
 @pytest.mark.parametrize("name", [name for name in MEMORY if name.startswith("s_load")])
@@ -100,9 +100,9 @@ def test_scalar_load(name: str) -> None:
 def test_lds(name: str) -> None:
     rng = np.random.default_rng(3)
     for i, offset in enumerate((0, 8, 65000, 16, 1024)):
-        access, where = Access(rng, 70000, (FULL, MASK, 0)[i % 3], "va"[i % 2]), rng.permutation(64) * 32
+        access, where = Access(rng, 70000, (FULL, MASK, 0)[i % 3], "vaavv"[i]), rng.permutation(64) * 32
         access.address(2, where)
-        text, after = access.transfer(name, ("v2", f" offset:{offset}"), where + offset, 2 if i == 4 and "read" in name else 16)
+        text, after = access.transfer(name, ("v2", f" offset:{offset}"), where + offset, 2 if i > 2 and "read" in name else 16)
         access.check(text, after, lds=access.data)
 
 
