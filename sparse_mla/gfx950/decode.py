@@ -138,15 +138,15 @@ class _Decoder:
                 raise self.fail(at, f"operand {operand.name} takes {operand.width} registers, not {arg.count},")
             if arg.kind != "s" and operand.scalar:
                 raise self.fail(at, f"operand {operand.name} must be scalar")
-            if arg.kind == "s" and not operand.scalar and (operand.write or operand.value[0] == "x"):
+            if arg.kind == "s" and not operand.scalar and (operand.write or operand.value[0] in "xc"):
                 raise self.fail(at, f"operand {operand.name} must be a vector register")
             offset = self.register(at, arg)
-        elif arg.kind in ("int", "float") and not operand.write:
+        elif arg.kind in ("int", "float") and not operand.write and operand.value[0] != "x":
             offset = self.constant(_dwords(arg.value, operand))
         else:
             raise self.fail(at, f"operand {operand.name} cannot be {arg.kind}")
         if operand.read and not operand.write and not operand.scalar:
-            offset = self.sdwa_source(at, arg, offset)
+            offset = self.halves(at, offset) if operand.value in "qp" else self.sdwa_source(at, arg, offset)
         if arg.neg or arg.abs:
             if operand.value != "f":
                 raise self.fail(at, f"negation or absolute value of a {operand.value} operand is not known")
@@ -165,12 +165,19 @@ class _Decoder:
             raise self.fail(at, "unknown SDWA selector")
         return offset if part == 6 and not arg.sext else self.through(at, "_sdwa_source", offset, part, arg.sext)
 
+    def halves(self, at: _Context, offset: int) -> int:
+        """The 16-bit halves of a packed source, picked by op_sel for the low result and by op_sel_hi for the high one."""
+        low, high = self.op_sel(at)
+        return offset if (low, high) == (0, 1) else self.through(at, "_pick_halves", offset, low, high)
+
+    def op_sel(self, at: _Context) -> tuple[int, int]:
+        """Which half of the next source the low and the high result take."""
+        at.sources += 1
+        return _listed(at.modifiers, "op_sel", at.sources - 1, 0), _listed(at.modifiers, "op_sel_hi", at.sources - 1, 1)
+
     def pair(self, at: _Context, operand: Operand, arg: Arg) -> list[int]:
         """The two dwords of a packed fp32 operand: op_sel picks the one for the low result, op_sel_hi for the high one."""
-        low, high = 0, 1
-        if not operand.write:
-            low, high = (_listed(at.modifiers, key, at.sources, default) for key, default in (("op_sel", 0), ("op_sel_hi", 1)))
-            at.sources += 1
+        low, high = (0, 1) if operand.write else self.op_sel(at)
         if arg.neg or arg.abs:
             raise self.fail(at, "sign modifiers of a packed instruction are not known")
         if arg.kind in ("int", "float") and not operand.write:
@@ -198,7 +205,7 @@ class _Decoder:
         o, label = self.operands(at, row)
         imm, aux = self.immediates(at, row)
         self.destination(at, row, o)
-        if any(operand.value == "P" for operand in row.operands):
+        if any(operand.value in "Pqp" for operand in row.operands):
             at.modifiers = {key: x for key, x in at.modifiers.items() if key not in ("op_sel", "op_sel_hi")}
         for key in at.modifiers:
             if key not in _HINTS or key not in row.modifiers:
@@ -243,20 +250,18 @@ class _Decoder:
 
     def destination(self, at: _Context, row: Row, o: list[int]) -> None:
         """What finishes the result: clamp, and SDWA's placement into part of a register."""
+        if at.suffix == "_sdwa":
+            part = _SDWA_PARTS.get(at.modifiers.pop("dst_sel", "DWORD"))
+            unused = at.modifiers.pop("dst_unused", "UNUSED_PAD")
+            micro = {"UNUSED_PAD": "_sdwa_pad", "UNUSED_PRESERVE": "_sdwa_preserve"}.get(unused)
+            if part is None or micro is None:
+                raise self.fail(at, f"SDWA destination {unused} is not known")
+            if part != 6:
+                target, o[0] = o[0], _VECTOR | VGPR_BYTES * (self.temporary + TEMPORARIES - 1)
+                at.after.append(_Emitted(micro, [target, o[0]], at.pc, part))
         if "clamp" in at.modifiers and "clamp" in row.modifiers and row.operands[0].value == "f":
             del at.modifiers["clamp"]
-            at.after.append(_Emitted("_clamp_f32", [o[0]], at.pc))
-        if at.suffix != "_sdwa":
-            return
-        part = _SDWA_PARTS.get(at.modifiers.pop("dst_sel", "DWORD"))
-        unused = at.modifiers.pop("dst_unused", "UNUSED_PAD")
-        if part == 6:
-            return
-        micro = {"UNUSED_PAD": "_sdwa_pad", "UNUSED_PRESERVE": "_sdwa_preserve"}.get(unused)
-        if part is None or micro is None:
-            raise self.fail(at, f"SDWA destination {unused} is not known")
-        target, o[0] = o[0], _VECTOR | VGPR_BYTES * (self.temporary + TEMPORARIES - 1)
-        at.after.append(_Emitted(micro, [target, o[0]], at.pc, part))
+            at.after.insert(0, _Emitted("_clamp_f32", [o[0]], at.pc))
 
     def code(self) -> Code:
         """Everything, laid out."""
@@ -274,6 +279,7 @@ class _Decoder:
                 first_op[pc] = len(self.ops)
                 self.ops.append(_Emitted("_block", [], pc, number[pc], blocks[number[pc]][1] - pc))
             self.instruction(pc, ins)
+        self.ops.append(_Emitted("_past_end", [], max(0, len(instructions) - 1)))
         vgpr_offset = -(-(SGPR_OFFSET + 4 * (HARDWARE_SGPRS + len(self.constants))) // VGPR_BYTES) * VGPR_BYTES
         ops = np.zeros(len(self.ops), OP)
         for i, op in enumerate(self.ops):

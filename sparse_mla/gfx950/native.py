@@ -13,11 +13,12 @@ from sparse_mla.errors import ToolchainError
 from sparse_mla.gfx950.generate import all_rows, source
 
 ENGINE = Path(__file__).with_name("engine")
-GLOBAL_FAULT, LDS_FAULT, BUDGET_FAULT = 1, 2, 3
+GLOBAL_FAULT, LDS_FAULT, BUDGET_FAULT, PAST_END_FAULT = 1, 2, 3, 4
 FAULTS = {
     GLOBAL_FAULT: "global access outside every buffer",
     LDS_FAULT: "LDS access outside the workgroup's allocation",
     BUDGET_FAULT: "the wave does not end: it has used up its budget of instructions",
+    PAST_END_FAULT: "execution ran past the last instruction: the kernel has no s_endpgm there",
 }
 _FLAGS = ("-O2", "-std=c2x", "-ffreestanding", "-fPIC", "-fno-math-errno", "-ffp-contract=off", "-Wall", "-Werror")
 

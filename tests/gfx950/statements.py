@@ -267,7 +267,7 @@ VALU: dict[str, Statement] = {
     "v_pk_add_f32": lambda a, b: a + b,
     "v_pk_mul_f32": lambda a, b: a * b,
     "v_pk_fma_f32": fma,
-   # In float64: see TRANSCENDENTAL and OPEN below.
+    # In float64: see TRANSCENDENTAL and OPEN below.
     "v_exp_f32": lambda a: np.exp2(a.astype(f64)),
     "v_log_f32": lambda a: np.log2(a.astype(f64)),
     "v_rcp_f32": lambda a: 1 / a.astype(f64),
@@ -313,7 +313,7 @@ VALU: dict[str, Statement] = {
     "v_mad_i32_i24": lambda a, b, c: sext(a, 24) * sext(b, 24) + c,
     "v_mad_u64_u32": lambda a, b, c: (a * b + c, a * b + c > M64),
     "v_mad_i64_i32": lambda a, b, c: (a * b + c, a * b + c >> 64 & 1),  # bit 64 of the 65-bit sum
-   # 16-bit results: this generation clears the upper half of the destination.
+    # 16-bit results: this generation clears the upper half of the destination.
     "v_add_u16": lambda a, b: a + b & 0xFFFF,
     "v_sub_u16": lambda a, b: a - b & 0xFFFF,
     "v_mul_lo_u16": lambda a, b: a * b & 0xFFFF,
@@ -325,7 +325,7 @@ VALU: dict[str, Statement] = {
     "v_cndmask_b32": lambda a, b, c: np.where(c, b, a),
     "v_mbcnt_lo_u32_b32": lambda a, b, lane: popcount(a & (1 << lane) - 1 & M32) + b,
     "v_mbcnt_hi_u32_b32": lambda a, b, lane: popcount(a & (1 << lane) - 1 >> 32) + b,
-   # A whole register and single lanes of it. EXEC matters to the first and to no other.
+    # A whole register and single lanes of it. EXEC matters to the first and to no other.
     "v_readfirstlane_b32": lambda a, exec: a[max(0, first_one(exec))],
     "v_readlane_b32": lambda a, b: a[b & 63],
     "v_writelane_b32": lambda d, a, b: np.where(np.arange(64) == b & 63, a, d),

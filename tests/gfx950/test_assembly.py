@@ -127,6 +127,8 @@ def test_instructions(text: str, operands: int, modifiers: dict[str, str]) -> No
     ("v_add_f32 v[0:1], v2, v3", "takes 1 registers, not 2"),
     ("v_mad_u64_u32 v[0:1], vcc, v2, v3, v4", "takes 2 registers, not 1"),
     ("v_mfma_f32_16x16x32_bf16 v[0:7], v[8:11], v[12:15], v[0:7]", "takes 4 registers, not 8"),
+    ("v_mfma_f32_16x16x32_bf16 v[0:3], 1.0, v[4:7], 0", "cannot be float"),
+    ("v_mfma_f32_16x16x32_bf16 v[0:3], v[8:11], v[4:7], s[0:3]", "must be a vector"),
     ("s_add_u32 s0, v1, s2", "must be scalar"),
     ("v_add_f32 s0, v1, v2", "must be a vector"),
     ("v_add_f32 1.0, v1, v2", "cannot be float"),

@@ -24,13 +24,13 @@ from tests.gfx950.statements import MATRIX, NO_EFFECT, SALU, TAKEN, VALU
 Ints = NDArray[np.int32]
 
 
-def kernel(body: str, lds: int = 0, kernarg: int = 8, ids: str = "") -> Kernel:
+def kernel(body: str, lds: int = 0, kernarg: int = 8, ids: str = "", end: str = "s_endpgm") -> Kernel:
     """A kernel k of hand-written lines, which stand at lines 1, 2, ... of hand.s. s[0:1] points at the arguments."""
     head = [".type k,@function", '.file 0 "." "hand.s"', "k:"]
     lines = [part for n, line in enumerate(body.splitlines(), 1) for part in (f".loc 0 {n} 1", line)]
     descriptor = ["user_sgpr_kernarg_segment_ptr 1", f"kernarg_size {kernarg}", f"group_segment_fixed_size {lds}"]
     descriptor += [f"system_sgpr_workgroup_id_{d} 1" for d in ids]
-    tail = ["s_endpgm", ".amdhsa_kernel k", *(f".amdhsa_{x}" for x in descriptor), ".end_amdhsa_kernel"]
+    tail = [end, ".amdhsa_kernel k", *(f".amdhsa_{x}" for x in descriptor), ".end_amdhsa_kernel"]
     return parse("\n".join(head + lines + tail))["k"]
 
 
@@ -63,7 +63,9 @@ def test_branches(name: str) -> None:
         out = np.zeros(1, np.int32)
         low_high = zip(("vcc_lo", "vcc_hi", "exec_lo", "exec_hi"), (*halves(vcc), *halves(exec_mask)), strict=True)
         masks = "\n".join(f"s_mov_b32 {register}, {x:#x}" for register, x in low_high)
-        code = kernel(PROLOGUE + f"""{masks}
+        code = kernel(
+            PROLOGUE
+            + f"""{masks}
 s_mov_b32 s4, 1
 s_cmp_eq_u32 s4, {scc}
 {name} taken
@@ -72,12 +74,15 @@ taken:
 s_mov_b64 exec, 1
 v_mov_b32_e32 v1, 0
 v_mov_b32_e32 v2, s4
-global_store_dword v1, v2, s[6:7]""")
+global_store_dword v1, v2, s[6:7]"""
+        )
         run(code, out)
         assert out[0] == (1 if TAKEN[name](scc, vcc, exec_mask) else 2), (scc, vcc, exec_mask)
 
 
-LOOP = PROLOGUE + """v_readfirstlane_b32 s4, v0
+LOOP = (
+    PROLOGUE
+    + """v_readfirstlane_b32 s4, v0
 s_lshr_b32 s4, s4, 6
 s_add_u32 s4, s4, s2
 s_add_u32 s4, s4, 1
@@ -88,6 +93,7 @@ s_sub_u32 s4, s4, 1
 s_cmp_lg_u32 s4, 0
 s_cbranch_scc1 again
 global_store_dword v1, v2, s[6:7]"""
+)
 
 
 def test_counts_are_exact() -> None:
@@ -154,7 +160,9 @@ def test_compiled_kernel_on_any_number_of_host_threads() -> None:
 def test_work_item_numbers_and_a_wave_that_is_not_full() -> None:
     """v0 packs x, y, z in ten bits each; lanes beyond the workgroup are inactive."""
     out = np.full(128, -1, np.int32)
-    code = kernel(PROLOGUE + """v_mbcnt_lo_u32_b32 v2, -1, 0
+    code = kernel(
+        PROLOGUE
+        + """v_mbcnt_lo_u32_b32 v2, -1, 0
 v_mbcnt_hi_u32_b32 v2, -1, v2
 v_and_b32 v3, 0x3ff, v0
 v_bfe_u32 v4, v0, 10, 10
@@ -162,7 +170,8 @@ v_bfe_u32 v5, v0, 20, 10
 v_mad_u32_u24 v4, v4, 7, v3
 v_mad_u32_u24 v4, v5, 35, v4
 v_lshlrev_b32 v4, 2, v4
-global_store_dword v4, v0, s[6:7]""")
+global_store_dword v4, v0, s[6:7]"""
+    )
     run(code, out, (1,), (7, 5, 3))
     z, y, x = np.unravel_index(np.arange(105), (3, 5, 7))
     np.testing.assert_array_equal(out[:105], x | y << 10 | z << 20)
@@ -171,7 +180,9 @@ global_store_dword v4, v0, s[6:7]""")
 
 def test_barrier_counts_only_waves_that_live() -> None:
     """Wave 0 ends at once; the others pass two barriers, and see what was written before them."""
-    code = kernel(PROLOGUE + """v_readfirstlane_b32 s4, v0
+    code = kernel(
+        PROLOGUE
+        + """v_readfirstlane_b32 s4, v0
 s_cmp_eq_u32 s4, 0
 s_cbranch_scc1 end
 ds_write_b32 v1, v0
@@ -183,7 +194,9 @@ s_barrier
 s_waitcnt lgkmcnt(0)
 global_store_dword v1, v2, s[6:7]
 end:
-s_nop 0""", lds=1024)
+s_nop 0""",
+        lds=1024,
+    )
     out = np.full(256, -7, np.int32)
     run(code, out, block=(256,))
     np.testing.assert_array_equal(out[:64], -7)
@@ -205,7 +218,9 @@ def test_writes_go_to_the_callers_arrays() -> None:
     np.testing.assert_array_equal(strided, np.repeat([5, 0], 64))
 
 
-FAULTY = PROLOGUE + """global_load_dword v2, v1, s[6:7]
+FAULTY = (
+    PROLOGUE
+    + """global_load_dword v2, v1, s[6:7]
 v_readfirstlane_b32 s5, v0
 s_cmp_lt_u32 s5, 128
 s_cbranch_scc1 end
@@ -215,6 +230,7 @@ s_and_saveexec_b64 s[10:11], vcc
 INSTRUCTION
 end:
 s_nop 0"""
+)
 
 
 @pytest.mark.parametrize("instruction, words, offset", [
@@ -251,6 +267,12 @@ def test_fault_in_a_later_workgroup() -> None:
     assert caught.value.workgroup is not None
     assert caught.value.workgroup[2] == 2
     assert (caught.value.wave, caught.value.lane) == (0, 0)
+
+
+def test_a_kernel_without_an_end() -> None:
+    with pytest.raises(KernelFault, match="ran past the last instruction") as caught:
+        run(kernel(PROLOGUE + "s_branch over\ns_endpgm\nover:\ns_nop 0", end=""), np.zeros(1, np.int32), threads=1)
+    assert caught.value.source_line == "hand.s:7"
 
 
 def test_a_wave_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:

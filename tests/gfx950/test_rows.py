@@ -220,17 +220,18 @@ def test_sdwa(name: str) -> None:
         check(row, with_parameters(meaning, ["d", *sources]), columns, rng, how, exec_mask=MASK)
 
 
-@pytest.mark.parametrize("name", ["v_pk_add_f32", "v_pk_mul_f32", "v_pk_fma_f32"])
+@pytest.mark.parametrize("name", [name for name in ROWS if name.startswith("v_pk_")])
 def test_packed_halves(name: str) -> None:
-    """op_sel picks the dword of each source for the low result, op_sel_hi the one for the high result."""
+    """op_sel picks the half of each source for the low result, op_sel_hi the one for the high result."""
     row, rng = ROWS[name], np.random.default_rng(7)
     sources = [x.name for x in row.operands if not x.write]
     for i in range(40):
         low, high = (dict(zip(sources, rng.integers(0, 2, len(sources)).tolist(), strict=True)) for _ in range(2))
         forms: Forms = {}
         if i % 3:
-            forms[sources[i % len(sources)]] = "s" if i % 3 == 1 else Constant("-4.0", (0xC0800000, 0))
-        if i % 3 == 2:  # a constant has no high half
+            constant = Constant("-4.0", (0xC0800000, 0)) if name.endswith("f32") else Constant("7", (7, 0))
+            forms[sources[i % len(sources)]] = "s" if i % 3 == 1 else constant
+        if i % 3 == 2 and name.endswith("f32"):  # a constant dword has no high half
             low[sources[i % len(sources)]] = high[sources[i % len(sources)]] = 0
 
         def meaning(low: dict[str, int] = low, high: dict[str, int] = high, **args: Any) -> Any:
@@ -242,6 +243,15 @@ def test_packed_halves(name: str) -> None:
             columns["d"] = columns["a"]
         how = Written(forms, modifiers=modifiers, alias=alias)
         check(row, with_parameters(meaning, sources), columns, rng, how, exec_mask=MASK)
+
+
+def test_clamp_comes_before_the_destination_selector() -> None:
+    before = random_registers(np.random.default_rng(9))
+    before.vgpr[1] = np.float32(5).view(np.uint32)
+    got = before.run("v_add_f32_sdwa v0, v1, v1 clamp dst_sel:WORD_1 dst_unused:UNUSED_PRESERVE src0_sel:DWORD src1_sel:DWORD")
+    expected = before.copy()
+    expected.vgpr[0] &= 0xFFFF  # the low half of 1.0 is 0
+    compare("clamp, then place", expected, got)
 
 
 def test_special_registers() -> None:

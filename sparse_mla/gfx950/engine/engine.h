@@ -50,7 +50,7 @@ _Static_assert(sizeof(Op) == 64, "decode.py builds these");
 typedef struct { u64 base, size; u8* host; } Range;   // one buffer of the launch, at an emulated address
 
 enum { RUNNING, AT_BARRIER, ENDED, FAULTED };
-enum { FAULT_NONE, FAULT_GLOBAL, FAULT_LDS, FAULT_BUDGET };   // native.py has the words
+enum { FAULT_NONE, FAULT_GLOBAL, FAULT_LDS, FAULT_BUDGET, FAULT_PAST_END };   // native.py has the words
 typedef struct { u32 kind, pc, wave, lane; u64 address; u32 size, workgroup[3]; } Fault;
 
 // What stays the same during a launch.

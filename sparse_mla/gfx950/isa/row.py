@@ -11,7 +11,8 @@ u i   dword, unsigned or signed, a lane               U I   64-bit integer a lan
 f     fp32 a lane                                     F     fp64 a lane (register pair)
 q p   two 16-bit halves a lane, unsigned or signed    P     pair of fp32 a lane, halves chosen by op_sel
 m     lane mask as lanes (SGPR pair or vcc)           M     the same mask as 64 bits
-xN    N dwords a lane                                 su si sU sI sxN   the same as scalars
+xN    N dwords a lane, in registers                   su si sU sI sxN   the same as scalars
+cN    N dwords a lane, or one constant for all
 A S   global address and its scalar base (or `off`)   L     a label
 ====  =============================================  ====  ===============================================
 
@@ -50,7 +51,7 @@ class Operand:
     @property
     def width(self) -> int:
         """Consecutive registers, in dwords; 0 where the text decides (an address, a label)."""
-        return int(self.value[1:]) if self.value[0] == "x" else WIDTH[self.value]
+        return int(self.value[1:]) if self.value[0] in "xc" else WIDTH[self.value]
 
 
 @dataclass(frozen=True)
