@@ -1,4 +1,4 @@
-"""Vector ALU and matrix instructions. Source: AMD CDNA4 ISA manual, VOP1/VOP2/VOP3/VOP3P/VOPC; the suffixes _e32, _e64,
+"""Vector ALU instructions. Source: AMD CDNA4 ISA manual, VOP1/VOP2/VOP3/VOP3P/VOPC; the suffixes _e32, _e64,
 _sdwa and _dpp name encodings of the same instruction and are not part of a row."""
 
 from __future__ import annotations
@@ -173,8 +173,4 @@ v_permlane32_swap_b32    d+x1 a+x1      | @PERMLANE_SWAP(32)
     latency="lane",
 )
 
-MFMA: list[Row] = table("MFMA", "v_mfma_f32_16x16x32_bf16 d=x4 a:x4 b:x4 c:c4 | @MFMA_BF16(16, 32)", latency="mfma4") + table(
-    "MFMA", "v_mfma_f32_32x32x16_bf16 d=x16 a:x4 b:x4 c:c16 | @MFMA_BF16(32, 16)", latency="mfma8"
-)
-
-VECTOR: list[Row] = COMPARES + FLOATS + INTEGERS + LANES + MFMA
+VECTOR: list[Row] = COMPARES + FLOATS + INTEGERS + LANES
