@@ -6,6 +6,7 @@ The text is what `clang -S` and Triton print for AMDGPU. Nothing here knows what
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -51,14 +52,36 @@ class Instruction:
         return f"{self.source[0]}:{self.source[1]}" if self.source else f"asm:{self.line}"
 
 
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One argument of a kernel: its bytes in the argument segment and the metadata's `value_kind`; `name` may be empty."""
+
+    name: str
+    offset: int
+    size: int
+    value_kind: str
+
+    @property
+    def hidden(self) -> bool:
+        """True for what the runtime fills in, not the caller."""
+        return self.value_kind.startswith("hidden_")
+
+
 @dataclass
 class Kernel:
-    """One kernel: its instructions, labels (name -> index) and the `.amdhsa_*` directives of its descriptor."""
+    """One kernel: its instructions, labels (name -> index), the `.amdhsa_*` directives of its descriptor and, where the text
+    has metadata, its arguments."""
 
     name: str
     instructions: list[Instruction] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
     descriptor: dict[str, int] = field(default_factory=dict)
+    arguments: list[Argument] = field(default_factory=list)
+
+    @property
+    def explicit_arguments(self) -> list[Argument]:
+        """What a caller gives, in order."""
+        return [argument for argument in self.arguments if not argument.hidden]
 
     @property
     def lds_bytes(self) -> int:
@@ -186,4 +209,21 @@ def parse(text: str) -> Program:
                 body = None  # what follows a function is data
         elif body is not None:
             body.instructions.append(parse_instruction(line.replace("\t", " "), number, source))
+    for name, arguments in _arguments(text):
+        if name in kernels:
+            kernels[name].arguments = arguments
     return Program(kernels, text)
+
+
+def _arguments(text: str) -> Iterator[tuple[str, list[Argument]]]:
+    """Each kernel's symbol and arguments, from the metadata."""
+    block = re.search(r"\.amdgpu_metadata\n(.*?)\.end_amdgpu_metadata", text, re.DOTALL)
+    for kernel in re.split(r"^  - ", block[1], flags=re.MULTILINE)[1:] if block else ():
+        arguments = [_fields(entry, 8) for entry in re.split(r"^      - ", kernel, flags=re.MULTILINE)[1:]]
+        made = [Argument(x.get("name", ""), int(x["offset"]), int(x["size"]), x["value_kind"]) for x in arguments]
+        yield _fields(kernel, 4).get("name", ""), made
+
+
+def _fields(entry: str, indent: int) -> dict[str, str]:
+    """The fields of one entry of a YAML list: its own are indented alike, those of what it holds by more."""
+    return dict(re.findall(rf"^(?: {{{indent}}})?\.(\w+): +(\S+)$", entry, re.MULTILINE))

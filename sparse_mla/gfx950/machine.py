@@ -18,6 +18,7 @@ from sparse_mla.errors import InputError, KernelFault
 from sparse_mla.gfx950 import native
 from sparse_mla.gfx950.assembly import Kernel, parse_instruction
 from sparse_mla.gfx950.decode import HARDWARE_SGPRS, SGPR_OFFSET, Code, decode
+from sparse_mla.gfx950.dispatch import fill_hidden, packet
 from sparse_mla.gfx950.memory import Memory
 
 __all__ = ["Launched", "Memory", "State", "launch", "run_snippet"]
@@ -58,7 +59,8 @@ def launch(
 ) -> Launched:
     """Runs `kernel` on a grid of workgroups of `block` work-items, and returns exact counts.
 
-    `kernarg` is the kernel's argument segment, pointers in it being addresses from `memory.map`. `threads` host threads
+    `kernarg` is the kernel's argument segment (dispatch.pack_arguments makes one), pointers in it being addresses from
+    `memory.map`; hidden arguments, which may be left out at its end, are filled in here. `threads` host threads
     (default: all cores) take workgroups in turn. Raises KernelFault where a wave touches memory it may not or does not end,
     AssemblyError for code that the emulator does not know, InputError for a launch that no device would accept.
     """
@@ -70,13 +72,17 @@ def launch(
         raise InputError(f"a workgroup of {work_items} work-items: a device takes at most {WORK_ITEMS_LIMIT:,}")
     if not 0 <= lds_bytes <= LDS_LIMIT:
         raise InputError(f"{lds_bytes} bytes of LDS: a gfx950 workgroup has 0 to {LDS_LIMIT:,}")
-    if len(kernarg) != (size := kernel.descriptor.get("kernarg_size", 0)):
-        raise InputError(f"{kernel.name} takes {size} bytes of arguments, not {len(kernarg)}")
+    kernarg = fill_hidden(kernel, kernarg, grid3, block3, dynamic_lds)
     run = _Run(code, memory, lds_bytes, n_waves=-(-work_items // 64))
     kernarg_at = run.map_last(np.frombuffer(kernarg or b"\0", np.uint8), "kernel arguments")
     shared = run.shared
     shared.grid, shared.block, shared.limit = grid3, block3, grid3[0] * grid3[1] * grid3[2]
-    user = _user_sgprs(kernel, kernarg_at, kernarg)
+    packet_at = 0
+    if kernel.descriptor.get("user_sgpr_dispatch_ptr"):
+        scratch = kernel.descriptor.get("private_segment_fixed_size", 0)
+        aql = packet(grid3, block3, scratch, lds_bytes, kernarg_at)
+        packet_at = run.map_last(np.frombuffer(aql, np.uint8), "dispatch packet")
+    user = _user_sgprs(kernel, kernarg_at, packet_at, kernarg)
     shared.user_sgprs[: len(user)], shared.n_user_sgprs = user, len(user)
     shared.workgroup_id_mask = sum(kernel.descriptor.get(f"system_sgpr_workgroup_id_{d}", 0) << i for i, d in enumerate("xyz"))
     hosts = [run.host() for _ in range(min(threads or os.cpu_count() or 1, shared.limit))]
@@ -200,15 +206,14 @@ def _three(value: Sequence[int], what: str) -> tuple[int, int, int]:
     return x, y, z
 
 
-def _user_sgprs(kernel: Kernel, kernarg_at: int, kernarg: bytes) -> list[int]:
-    """User SGPRs in the order of the kernel descriptor. Only the arguments exist here; other pointers are null."""
+def _user_sgprs(kernel: Kernel, kernarg_at: int, packet_at: int, kernarg: bytes) -> list[int]:
+    """User SGPRs in the order of the kernel descriptor. Arguments and dispatch packet exist here; other pointers are null."""
     d = kernel.descriptor
-    pointer = [kernarg_at & 0xFFFFFFFF, kernarg_at >> 32]
     parts = {
         "private_segment_buffer": [0] * 4,
-        "dispatch_ptr": [0] * 2,
+        "dispatch_ptr": [packet_at & 0xFFFFFFFF, packet_at >> 32],
         "queue_ptr": [0] * 2,
-        "kernarg_segment_ptr": pointer,
+        "kernarg_segment_ptr": [kernarg_at & 0xFFFFFFFF, kernarg_at >> 32],
         "dispatch_id": [0] * 2,
         "flat_scratch_init": [0] * 2,
         "private_segment_size": [0],
