@@ -1,5 +1,4 @@
-// Generated, do not edit: python -m sparse_mla.cache.c_header > csrc/include/cache_layout.h
-// The bytes of a cached token; the layout of a block is explained in sparse_mla/cache/layout.py.
+// The bytes of a cached token: the numbers of sparse_mla/cache/layout.py, which explains them. A test compares the two.
 #pragma once
 constexpr int NOPE_DIM = 448;    // e4m3fn elements of a token
 constexpr int ROPE_DIM = 64;     // bf16 elements of a token

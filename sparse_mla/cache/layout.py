@@ -12,7 +12,7 @@ A token is a latent vector of 512 dims. Its first 448 (NoPE) are OCP e4m3fn, one
 Slot `s` is token `s % block_size` of block `s // block_size`. Blocks lie `block_stride` bytes apart, which serving engines make
 larger than `block_size * 584` (padding, or other layers' caches between), up to spans far beyond 4 GiB: offsets are 64-bit.
 
-`c_header` writes the same facts for the kernels.
+The kernels have the same numbers in csrc/include/cache_layout.h; a test compares.
 """
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
@@ -5,7 +7,8 @@ from hypothesis import strategies as st
 
 from sparse_mla.cache import CacheLayout, PagedCache, dequantise, quantise
 from sparse_mla.errors import InputError
-from tests.helpers import HUGE_STRIDE, sparse_cache
+
+STRIDE = 2**31 + 64 * 584  # the second block of 64 begins beyond 2 GiB, the third beyond 4 GiB
 
 
 def tokens(count: int, seed: int = 0) -> torch.Tensor:
@@ -33,39 +36,25 @@ def test_tokens_come_back_and_touch_nothing_else(block_size: int, blocks: int, p
     assert (flat == 0xFF).all()
 
 
-def test_rows_beyond_2_and_4_gib() -> None:
-    cache = sparse_cache(4, 64, HUGE_STRIDE)
-    assert cache.layout.data_offset(128) > 2**32
+def test_rows_beyond_2_and_4_gib(tmp_path: Path) -> None:
+    # A sparse file: what nobody writes takes neither memory nor disk.
+    flat = torch.from_file(str(tmp_path / "cache"), shared=True, size=4 * STRIDE, dtype=torch.uint8)
+    cache = PagedCache(flat.as_strided((4, 64, 584), (STRIDE, 584, 1)))
     kv = tokens(256)
     cache.write(range(256), kv)
     assert torch.equal(cache.read(range(256)), dequantise(*quantise(kv)))  # nothing wrapped onto another row
-    flat = cache.storage.as_strided((3 * HUGE_STRIDE + 64 * 584,), (1,))
     for slot in (63, 64, 130, 255):
         offset = cache.layout.data_offset(slot)
         assert torch.equal(flat[offset : offset + 576], quantise(kv[slot])[0])
 
 
-def test_a_production_stride_without_its_memory() -> None:
-    storage = torch.empty_strided((47_233, 64, 584), (1_435_968, 584, 1), dtype=torch.uint8, device="meta")
-    cache = PagedCache(storage)
-    assert cache.layout == CacheLayout(64, 1_435_968)
-    assert cache.num_slots == 47_233 * 64
-    assert cache.layout.data_offset(cache.num_slots - 1) == 47_232 * 1_435_968 + 63 * 576
-
-
-def test_a_view_into_larger_storage_begins_where_the_view_does() -> None:
+def test_a_view_begins_where_it_does_and_the_stride_of_a_lone_block_means_nothing() -> None:
     whole = PagedCache.empty(5, 8, 5000)
-    kv = tokens(40)
-    whole.write(range(40), kv)
-    part = PagedCache(whole.storage[2:])
-    assert torch.equal(part.read([0, 23]), whole.read([16, 39]))
-    lone = PagedCache(whole.storage[4:])
-    assert torch.equal(lone.read([7]), whole.read([39]))
-
-
-def test_a_lone_blocks_stride_does_not_matter() -> None:
-    storage = torch.zeros(64 * 584, dtype=torch.uint8).as_strided((1, 64, 584), (1, 584, 1))
-    assert PagedCache(storage).layout == CacheLayout(64)
+    whole.write(range(40), tokens(40))
+    assert torch.equal(PagedCache(whole.storage[2:]).read([0, 23]), whole.read([16, 39]))
+    assert torch.equal(PagedCache(whole.storage[4:]).read([7]), whole.read([39]))
+    lone = torch.zeros(64 * 584, dtype=torch.uint8).as_strided((1, 64, 584), (1, 584, 1))
+    assert PagedCache(lone).layout == CacheLayout(64)
 
 
 @pytest.mark.parametrize(
