@@ -16,6 +16,7 @@ from sparse_mla.gfx950.assembly import Arg, Instruction, Kernel
 from sparse_mla.gfx950.generate import all_rows, slots
 from sparse_mla.gfx950.isa import ENCODINGS, ROWS
 from sparse_mla.gfx950.isa.row import Operand, Row
+from sparse_mla.gfx950.sanitize import CHECK, describe
 
 OP = np.dtype([("run", "u8"), ("target", "u8"), ("o", "u4", 8), ("imm", "i8"), ("pc", "u4"), ("aux", "u4")])
 SGPR_OFFSET, VGPR_BYTES, HARDWARE_SGPRS, TEMPORARIES = 128, 256, 128, 8
@@ -37,6 +38,7 @@ class Code:
     vgpr_offset: int  # bytes into a wave
     n_vgprs: int  # vector, accumulation and temporary registers
     agpr_first: int  # index of a0 among them
+    checks: np.ndarray | None  # sanitize.CHECK for each static instruction, where the launch is to be checked
 
     @property
     def wave_bytes(self) -> int:
@@ -67,6 +69,7 @@ class _Context:
     temporaries: int = 0
     sources: int = 0
     after: list[_Emitted] = field(default_factory=list)
+    accesses: list[tuple[Operand, bool, int, int]] = field(default_factory=list)  # operand, scalar, first register, how many
 
 
 def row_of(mnemonic: str) -> tuple[Row, str] | None:
@@ -90,8 +93,10 @@ def _dwords(value: int | float | str, operand: Operand) -> list[int]:
 
 
 class _Decoder:
-    def __init__(self, kernel: Kernel, min_vgprs: int, min_agprs: int) -> None:
+    def __init__(self, kernel: Kernel, min_vgprs: int, min_agprs: int, nan_units: frozenset[str] | None) -> None:
         self.kernel = kernel
+        self.nan_units = nan_units
+        self.checks = None if nan_units is None else np.zeros(len(kernel.instructions), CHECK)
         self.ops: list[_Emitted] = []
         self.constants: list[int] = []
         self.constant_at: dict[tuple[int, ...], int] = {}
@@ -141,6 +146,7 @@ class _Decoder:
             if arg.kind == "s" and not operand.scalar and (operand.write or operand.value[0] in "xc"):
                 raise self.fail(at, f"operand {operand.name} must be a vector register")
             offset = self.register(at, arg)
+            self.note(at, operand, arg, arg.first, arg.count)
         elif arg.kind in ("int", "float") and not operand.write and operand.value[0] != "x":
             offset = self.constant(_dwords(arg.value, operand))
         else:
@@ -187,6 +193,8 @@ class _Decoder:
         if arg.kind not in "vas" or arg.count != 2:
             raise self.fail(at, f"operand {operand.name} takes a register pair")
         base, step = self.register(at, arg), 4 if arg.kind == "s" else VGPR_BYTES
+        for half in sorted({low, high}):
+            self.note(at, operand, arg, arg.first + half, 1)
         return [base + step * low, base + step * high]
 
     # ---- instructions ------------------------------------------------------------------------------------------
@@ -199,6 +207,7 @@ class _Decoder:
             raise self.fail(at, f"unknown instruction {ins.mnemonic}")
         row, suffix = found
         if row.unit == "WAIT":
+            self.check(at, row, pc, {})
             return
         if suffix == "_dpp":
             raise self.fail(at, "DPP is not known")
@@ -210,8 +219,21 @@ class _Decoder:
         for key in at.modifiers:
             if key not in _HINTS or key not in row.modifiers:
                 raise self.fail(at, f"modifier {key} is not known")
+        self.check(at, row, pc, {operand.name: slot for operand, slot in slots(row)})
         self.ops.append(_Emitted(row.mnemonic, o, pc, imm, aux, label))
         self.ops += at.after
+        if self.nan_units and row.unit in self.nan_units and row.operands and row.operands[0].value in "fP":
+            self.ops.append(_Emitted("_check_result", o[:4], pc))
+
+    def note(self, at: _Context, operand: Operand, arg: Arg, first: int, count: int) -> None:
+        """Remembers registers that the instruction touches, for the sanitizer."""
+        at.accesses.append((operand, arg.kind == "s", first + (self.agpr_first if arg.kind == "a" else 0), count))
+
+    def check(self, at: _Context, row: Row, pc: int, slot: dict[str, int]) -> None:
+        """The sanitizer's operation before an instruction."""
+        if self.checks is not None:
+            self.checks[pc] = describe(row, at.ins, at.suffix, at.accesses, slot)
+            self.ops.append(_Emitted("_check", [], pc))
 
     def operands(self, at: _Context, row: Row) -> tuple[list[int], str | None]:
         """Operand slots in the order of the text, and the branch target."""
@@ -234,6 +256,7 @@ class _Decoder:
                 if arg.kind != "v" or arg.count != (1 if based else 2):
                     raise self.fail(at, f"the address must be {'one VGPR' if based else 'a VGPR pair'}")
                 o.append(self.register(at, arg))
+                self.note(at, operand, arg, arg.first, arg.count)
             elif operand.type == "S" and arg.kind == "off":
                 o.append(0)
             else:
@@ -287,7 +310,8 @@ class _Decoder:
             target = 0 if op.label is None else first_op[labels[op.label]]
             ops[i] = (HANDLER_INDEX[op.row], target, o + [0] * (8 - len(o)), op.imm, op.pc, op.aux)
         n_vgprs = self.temporary + TEMPORARIES
-        return Code(self.kernel, ops, np.array(self.constants, np.uint32), blocks, vgpr_offset, n_vgprs, self.agpr_first)
+        constants = np.array(self.constants, np.uint32)
+        return Code(self.kernel, ops, constants, blocks, vgpr_offset, n_vgprs, self.agpr_first, self.checks)
 
 
 def _listed(modifiers: dict[str, str], key: str, n: int, default: int) -> int:
@@ -295,9 +319,11 @@ def _listed(modifiers: dict[str, str], key: str, n: int, default: int) -> int:
     return int(modifiers[key].strip("[]").split(",")[n]) if key in modifiers else default
 
 
-def decode(kernel: Kernel, *, min_vgprs: int = 1, min_agprs: int = 0) -> Code:
+def decode(kernel: Kernel, *, min_vgprs: int = 1, min_agprs: int = 0, sanitize: frozenset[str] | None = None) -> Code:
     """Threaded code of a kernel, before the engine's addresses are put in; a wave gets at least this many registers.
+
+    `sanitize`: have the sanitizer check every instruction, and report a NaN or infinity born in these units (VALU, MFMA).
 
     Raises AssemblyError for an instruction, operand or modifier that no row describes, naming it and its source line.
     """
-    return _Decoder(kernel, min_vgprs, min_agprs).code()
+    return _Decoder(kernel, min_vgprs, min_agprs, sanitize).code()

@@ -17,9 +17,10 @@ import numpy as np
 from sparse_mla.errors import InputError, KernelFault
 from sparse_mla.gfx950 import native
 from sparse_mla.gfx950.assembly import Kernel, parse_instruction
-from sparse_mla.gfx950.decode import HARDWARE_SGPRS, SGPR_OFFSET, Code, decode
+from sparse_mla.gfx950.decode import HARDWARE_SGPRS, SGPR_OFFSET, TEMPORARIES, Code, decode
 from sparse_mla.gfx950.dispatch import fill_hidden, packet
 from sparse_mla.gfx950.memory import Memory
+from sparse_mla.gfx950.sanitize import Finding, Shadow
 
 __all__ = ["Launched", "Memory", "State", "launch", "run_snippet"]
 
@@ -40,6 +41,7 @@ class Launched:
     block: tuple[int, int, int]
     counts: np.ndarray = field(repr=False)
     seconds: float
+    findings: tuple[Finding, ...] = ()  # of a launch whose code was decoded with `sanitize`
 
     @property
     def wave_instructions(self) -> int:
@@ -85,7 +87,12 @@ def launch(
     user = _user_sgprs(kernel, kernarg_at, packet_at, kernarg)
     shared.user_sgprs[: len(user)], shared.n_user_sgprs = user, len(user)
     shared.workgroup_id_mask = sum(kernel.descriptor.get(f"system_sgpr_workgroup_id_{d}", 0) << i for i, d in enumerate("xyz"))
-    hosts = [run.host() for _ in range(min(threads or os.cpu_count() or 1, shared.limit))]
+    n_vectors = code.n_vgprs - TEMPORARIES
+    shadow = None if code.checks is None else Shadow(code.checks, n_vectors, shared.n_waves, lds_bytes, memory)
+    # A checked launch runs on one host thread, so that its findings are the same every time.
+    hosts = [run.host() for _ in range(1 if shadow else min(threads or os.cpu_count() or 1, shared.limit))]
+    if shadow:
+        hosts[0].worker.sanitizer = c.addressof(shadow.native)
     start = time.perf_counter()
     _run_all(shared, hosts)
     seconds = time.perf_counter() - start
@@ -95,7 +102,8 @@ def launch(
     counts = np.zeros((shared.n_waves, len(kernel.instructions)), np.int64)
     for i, (first, last) in enumerate(code.blocks):
         counts[:, first:last] = executed[:, i, None]
-    return Launched(kernel, grid3, block3, counts, seconds)
+    findings = shadow.report(kernel, code.agpr_first, grid3) if shadow else ()
+    return Launched(kernel, grid3, block3, counts, seconds, findings)
 
 
 class _Host:

@@ -92,7 +92,7 @@ class WaveHeader(c.Structure):
 class Worker(c.Structure):
     """engine.h's Worker: what one host thread owns."""
 
-    _fields_ = [("waves", _POINTER), ("lds", _POINTER), ("counts", _POINTER), ("fault", Fault)]
+    _fields_ = [("waves", _POINTER), ("lds", _POINTER), ("counts", _POINTER), ("sanitizer", _POINTER), ("fault", Fault)]
 
 
 def host_cpu() -> str:
@@ -120,7 +120,7 @@ def build_engine(target: tuple[str, ...] | None = None, *, root: Path | None = N
         unit = out.with_name("handlers.c")
         unit.write_text(generated)
         objects = []
-        for path in (unit, ENGINE / "runtime.c"):
+        for path in (unit, ENGINE / "runtime.c", ENGINE / "sanitize.c"):
             objects.append(str(out.with_name(path.stem + ".o")))
             _run([*tools.clang, *target, *_FLAGS, f"-I{ENGINE}", "-c", str(path), "-o", objects[-1]])
         _run([*tools.lld, "-shared", "-o", str(out), *objects])

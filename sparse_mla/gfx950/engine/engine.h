@@ -73,6 +73,7 @@ typedef struct {
   Wave* waves;   // n_waves of them, wave_bytes apart
   u8* lds;
   u64* counts;   // [n_waves][n_blocks] executions of each basic block
+  struct Sanitizer* sanitizer;   // null unless the launch is checked
   Fault fault;
 } Worker;
 

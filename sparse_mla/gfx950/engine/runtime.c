@@ -1,5 +1,5 @@
 // Running workgroups: every host thread takes the next one, runs its waves to their barriers, and goes on.
-#include "engine.h"
+#include "sanitize.h"
 
 const Range* find_range(const Launch* l, u64 address, u64 size) {
   u32 lo = 0, hi = l->n_ranges;   // sorted by base, never overlapping
@@ -58,6 +58,7 @@ static void start_wave(const Launch* l, Worker* k, u32 index, const u32 id[3]) {
     v[0][lane] = x | y << 10 | z << 20;
   }
   exec_of(w) = exec;
+  if (k->sanitizer) sanitize_start(w, id, n);
 }
 
 static void run_wave(Wave* w) {
@@ -71,11 +72,15 @@ static int run_workgroup(const Launch* l, Worker* k, const u32 id[3]) {
   for (u32 i = 0; i < l->n_waves; ++i) start_wave(l, k, i, id);
   for (;;) {
     u32 ended = 0;
+    Wave* waiting = 0;   // the first wave at a barrier
     for (u32 i = 0; i < l->n_waves; ++i) {
       Wave* w = wave_at(l, k, i);
       if (w->state != ENDED) run_wave(w);
       if (w->state == FAULTED) { __builtin_memcpy(k->fault.workgroup, id, 12); return -1; }
       ended += w->state == ENDED;
+      if (k->sanitizer && w->state == AT_BARRIER) {
+        if (waiting) sanitize_barrier(w, waiting); else waiting = w;
+      }
     }
     if (ended == l->n_waves) return 0;   // a barrier is satisfied by the waves that still live
   }

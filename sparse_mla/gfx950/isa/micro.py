@@ -14,6 +14,8 @@ MICRO: dict[str, Row] = {
         "MICRO",
         """
 _block                          | @BLOCK
+_check                          | @GO(sanitize_check(o, w))
+_check_result                   | @GO(sanitize_result(o, w))
 _past_end                       | @return fault(w, o, FAULT_PAST_END, 0, 0, 0)
 _pick_halves        d=u a:u     | (a >> (o->imm ? 16 : 0) & 0xffffu) | (a >> (o->aux ? 16 : 0)) << 16
 _neg_f32            d=u a:u     | a ^ 0x80000000u

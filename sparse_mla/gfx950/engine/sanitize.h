@@ -1,0 +1,68 @@
+// The sanitizer's view of a launch. A `_check` operation stands before every instruction of a launch that asked for it and reads
+// what the instruction does from a `Check`, which sanitize.py makes from the instruction's row; so no handler knows of it.
+#pragma once
+#include "engine.h"
+
+enum { FILE_VECTOR, FILE_SCALAR };
+enum { READ = 1, WRITE = 2 };
+enum { ROLE_PLAIN, ROLE_MATRIX_AB, ROLE_MATRIX_C };
+// Who writes and who reads, as the tables of required wait states tell them apart.
+enum { CLASS_OTHER, CLASS_VALU, CLASS_TRANS, CLASS_DPP, CLASS_SWAP, CLASS_READLANE, CLASS_MFMA, CLASS_MEMORY };
+enum { COUNTER_NONE, COUNTER_VM, COUNTER_LGKM, COUNTER_SMEM, COUNTER_BOTH };
+enum { SPACE_NONE, SPACE_GLOBAL, SPACE_LDS };
+enum { SPECIAL_NONE, SPECIAL_WAIT, SPECIAL_BARRIER };
+enum {
+  FOUND_UNWRITTEN_VGPR, FOUND_UNWRITTEN_SGPR, FOUND_UNWRITTEN_LDS, FOUND_NOT_WAITED_VM, FOUND_NOT_WAITED_LGKM, FOUND_WAIT_STATES,
+  FOUND_MISALIGNED, FOUND_LDS_RACE, FOUND_LDS_IN_FLIGHT, FOUND_GLOBAL_RACE, FOUND_DIVERGENT_BARRIER, FOUND_BARRIER_MISMATCH,
+  FOUND_BORN_NAN, FOUND_KINDS
+};
+enum { MAX_FINDINGS = 256, MAX_ACCESSES = 10, NO_PC = ~0u };
+
+typedef struct { u16 first; u8 count, file, mode, role; } Access;   // registers; AGPRs follow the VGPRs
+typedef struct {
+  Access access[MAX_ACCESSES];
+  u8 n, class_, passes, counter, space, writes, atomic, special;
+  u8 vm, lgkm;          // SPECIAL_WAIT: the counts waited for
+  u16 slots;            // wait states that the instruction itself takes
+  u16 bytes;            // of one lane's access
+  u16 align;            // that it needs
+  u16 unit, addresses;  // two-address LDS forms: bytes an offset counts, and 2
+  u8 address_slot, saddr_slot, pad[4];
+} Check;
+
+typedef struct {
+  u64 defined;                  // lanes ever written
+  u32 vm, lgkm;                 // sequence number of the load that will write it, 0 for none
+  u32 time, c_time;             // wait state at which it was written, or read as SrcC
+  u16 d_first;                  // MFMA: first register of that result
+  u8 class_, passes, c_passes, smem, pad[2];
+} RegisterShadow;
+typedef struct {
+  u32 slot, vm_issued, vm_done, lgkm_issued, lgkm_done, lgkm_at_barrier, smem_pending, epoch, barrier_pc;
+  u64 all_lanes;
+} WaveShadow;
+// Of one LDS dword: its last writer, who read it since the barrier, and which of its bytes that concerns.
+typedef struct { u32 w_pc, w_epoch, w_seq, r_pc, r_epoch; u16 r_waves; u8 w_wave, w_bytes, r_bytes, defined, pad[2]; } LdsShadow;
+typedef struct { u32 w_group, w_pc, r_group, r_pc; } GlobalShadow;   // of one dword; groups count from 1, ~0: several
+
+typedef struct {
+  u32 kind, pc, wave, other_pc, other_wave, what;   // what: a register, or the wait states missing
+  u64 lanes, address;
+  u32 workgroup[3], other_group, need, have;
+} Finding;
+
+typedef struct Sanitizer {
+  const Check* checks;          // one a static instruction
+  RegisterShadow* registers;    // [n_waves][n_registers]
+  WaveShadow* waves;
+  LdsShadow* lds;               // [LDS dwords]
+  GlobalShadow** global;        // one a range, null where it is not watched
+  u8* seen;                     // [static instruction][kind]
+  Finding* findings;
+  u32 n_registers, n_vectors, n_findings, group, workgroup[3];
+} Sanitizer;
+
+const Op* sanitize_check(const Op* o, Wave* w);
+const Op* sanitize_result(const Op* o, Wave* w);
+void sanitize_start(Wave* w, const u32 id[3], u32 n_scalars);
+void sanitize_barrier(Wave* w, Wave* first);

@@ -1,0 +1,198 @@
+"""The sanitizer: what an MI355X would hide or crash on, found while the machine code runs.
+
+`describe` says what an instruction reads, writes and waits for, from its row; engine/sanitize.c checks every executed
+instruction against it. `Findings` are what it reports. What it does not see: docs/emulator.md.
+"""
+
+from __future__ import annotations
+
+import ctypes as c
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sparse_mla.gfx950.assembly import Instruction, Kernel
+from sparse_mla.gfx950.isa.row import Operand, Row
+from sparse_mla.gfx950.memory import Memory
+
+_ACCESS = [("first", "u2"), ("count", "u1"), ("file", "u1"), ("mode", "u1"), ("role", "u1")]
+MAX_ACCESSES, MAX_FINDINGS, NO_PC, SEVERAL = 10, 256, 0xFFFFFFFF, 0xFFFFFFFF
+CHECK = np.dtype(
+    [("access", _ACCESS, MAX_ACCESSES)]
+    + [(name, "u1") for name in ("n", "class", "passes", "counter", "space", "writes", "atomic", "special", "vm", "lgkm")]
+    + [(name, "u2") for name in ("slots", "bytes", "align", "unit", "addresses")]
+    + [("address_slot", "u1"), ("saddr_slot", "u1"), ("pad", "u1", 4)]
+)
+FINDING = np.dtype(
+    [(name, "u4") for name in ("kind", "pc", "wave", "other_pc", "other_wave", "what")]
+    + [("lanes", "u8"), ("address", "u8"), ("workgroup", "u4", 3), ("other_group", "u4"), ("need", "u4"), ("have", "u4")]
+)
+REGISTER_BYTES, WAVE_BYTES, LDS_BYTES, GLOBAL_BYTES = 32, 48, 28, 16  # engine/sanitize.h's shadows
+WATCHED_BYTES = 1 << 28  # larger buffers are not watched for races between workgroups
+
+_CLASSES = {"VALU": 1, "MFMA": 6, "VMEM": 7, "LDS": 7}
+_COUNTERS = {"VMEM": 1, "LDS": 2, "SMEM": 3}
+_ELEMENT = re.compile(r"@(\w+)\(([a-z]\w*)?(?:, )?(\d+)(?:, (\d+))?")
+_BYTES = {"u8": 1, "i8": 1, "u16": 2, "i16": 2, "u32": 4, "u64": 8, "f32": 4, "f64": 8}
+
+# kind | what is wrong | the usual cause; in the order of engine/sanitize.h
+_TABLE = """
+unwritten-vgpr | reads {register}, which {lanes} never wrote | a variable used before it is set, or set in another branch only
+unwritten-sgpr | reads {register}, which nothing wrote | a kernel argument or mask that was never loaded
+unwritten-lds | reads LDS byte {address}, which nobody wrote | a tile wider than what was staged, or a missing first store
+vmcnt | uses {register} while the load at {other} is in flight; s_waitcnt vmcnt({need}) covers it | waits placed by hand
+lgkmcnt | uses {register} while {other} is in flight; s_waitcnt lgkmcnt({need}) covers it | waits placed by hand
+wait-states | uses {register} {have} wait states after it was written or read; {need} are required | a missing s_nop
+misaligned | accesses byte {address:#x}, which is not a multiple of {need} | a row pitch or offset that breaks the alignment
+lds-race | touches LDS byte {address} between the same two barriers as wave {other_wave} at {other} | a missing __syncthreads
+lds-in-flight | touches LDS byte {address}, whose store by wave {other_wave} at {other} no s_waitcnt covered | no s_waitcnt before s_barrier
+global-race | touches {where}, as {group} does at {other} in the same launch | workgroups share no order
+divergent-barrier | waits at a barrier with {lanes} switched off | __syncthreads inside a branch that not all threads take
+barrier-mismatch | waits at this barrier while wave {other_wave} waits at {other} | __syncthreads in both sides of a branch
+born-nan | makes a NaN or infinity in {lanes} out of finite operands | overflow, 0/0, inf - inf or a wrong scale
+"""
+KINDS: dict[str, tuple[str, str]] = {
+    kind: (what, cause) for kind, what, cause in (line.split(" | ") for line in _TABLE.strip().splitlines())
+}
+_NAMES = tuple(KINDS)
+
+
+class Sanitizer(c.Structure):
+    """engine/sanitize.h's Sanitizer."""
+
+    _fields_ = [
+        ("checks", c.c_void_p),
+        ("registers", c.c_void_p),
+        ("waves", c.c_void_p),
+        ("lds", c.c_void_p),
+        ("global", c.c_void_p),
+        ("seen", c.c_void_p),
+        ("findings", c.c_void_p),
+        ("n_registers", c.c_uint32),
+        ("n_vectors", c.c_uint32),
+        ("n_findings", c.c_uint32),
+        ("group", c.c_uint32),
+        ("workgroup", c.c_uint32 * 3),
+    ]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fault: its kind (a key of KINDS), where it was first seen, and the other instruction where two are involved."""
+
+    kind: str
+    what: str
+    cause: str
+    kernel: str
+    instruction: Instruction = field(repr=False)
+    workgroup: tuple[int, ...]
+    wave: int
+    lanes: int  # mask
+    other: Instruction | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        where = f"{self.instruction.source_line}  `{self.instruction.text}`  workgroup {self.workgroup} wave {self.wave}"
+        return f"{self.kind}: {self.kernel} {self.what}\n  {where}\n  usual cause: {self.cause}"
+
+
+def describe(
+    row: Row, ins: Instruction, suffix: str, accesses: Sequence[tuple[Operand, bool, int, int]], slot: dict[str, int]
+) -> np.ndarray:
+    """What an instruction does, for the engine. `accesses`: operand, scalar or not, first register, how many."""
+    check = np.zeros((), CHECK)
+    matrix = row.unit == "MFMA"
+    assert len(accesses) <= MAX_ACCESSES
+    for i, (operand, scalar, first, count) in enumerate(accesses):
+        role = (2 if operand.name == "c" else operand.read) if matrix and not operand.write else 0
+        check["access"][i] = (first, count, scalar, operand.read | operand.write << 1, role)
+    check["n"], check["slots"] = len(accesses), 1
+    check["class"] = _CLASSES.get(row.unit, 0)
+    if row.unit == "VALU":
+        special = {"trans": 2, "lane": 5 if "read" in row.mnemonic else 4}.get(row.latency, 1)
+        check["class"] = 3 if suffix == "_dpp" else special
+    if matrix:
+        check["passes"] = int(re.sub(r"\D", "", row.latency))
+    check["counter"] = 4 if row.mnemonic.startswith("flat_") else _COUNTERS.get(row.unit, 0)
+    check["special"] = {"WAIT": 1, "BARRIER": 2}.get(row.unit, 0)
+    if row.unit == "WAIT":
+        counts = dict(re.findall(r"(vmcnt|lgkmcnt)\((\d+)\)", ins.text))
+        check["vm"], check["lgkm"] = int(counts.get("vmcnt", 255)), int(counts.get("lgkmcnt", 255))
+        check["slots"] = 1 + int(ins.args[0].value) if row.mnemonic == "s_nop" else 1
+    if row.mnemonic.startswith(("global_", "ds_")) and (m := _ELEMENT.match(row.effect)):
+        _memory(check, row, m, slot)
+    return check
+
+
+def _memory(check: np.ndarray, row: Row, m: re.Match[str], slot: dict[str, int]) -> None:
+    """The memory side of a row, read off its effect: `@DS_READ2(N, UNIT)`, `@GLOBAL_LOAD(T, N)` and their like."""
+    macro, element, count, unit = m[1], m[2], int(m[3]), int(m[4] or 1)
+    two = macro.endswith("2") and element is None
+    if element is None and not two:
+        return
+    single = _BYTES[element or "u32"]
+    check["bytes"] = single if "D16" in macro else single * count
+    check["unit"], check["addresses"] = (4 * count * unit, 2) if two else (1, 1)
+    check["space"] = 1 if row.unit == "VMEM" else 2
+    check["writes"], check["atomic"] = "STORE" in macro or "WRITE" in macro, "ATOMIC" in macro
+    size = int(check["bytes"])
+    check["align"] = min(size, 4) if row.unit == "VMEM" or size & (size - 1) else size
+    check["address_slot"], check["saddr_slot"] = slot["v"], slot.get("s", 0)
+
+
+class Shadow:
+    """What one sanitized launch knows of its registers, LDS and buffers; all its workgroups run on one host thread."""
+
+    def __init__(self, checks: np.ndarray, n_vectors: int, n_waves: int, lds_bytes: int, memory: Memory) -> None:
+        n_registers = n_vectors + 128
+        self.checks = checks
+        self.registers = np.zeros(REGISTER_BYTES * n_registers * n_waves, np.uint8)
+        self.waves = np.zeros(WAVE_BYTES * n_waves, np.uint8)
+        self.lds = np.zeros(LDS_BYTES * (lds_bytes // 4 + 1), np.uint8)
+        watched = [
+            np.zeros(GLOBAL_BYTES * (size // 4 + 1) if size <= WATCHED_BYTES else 0, np.uint8) for _, size, *_ in memory.ranges
+        ]
+        self.watched = watched
+        self.pointers = np.array([x.ctypes.data if len(x) else 0 for x in watched], np.uint64)
+        self.seen = np.zeros(len(checks) * len(KINDS), np.uint8)
+        self.findings = np.zeros(MAX_FINDINGS, FINDING)
+        parts = (checks, self.registers, self.waves, self.lds, self.pointers, self.seen, self.findings)
+        self.native = Sanitizer(*(x.ctypes.data for x in parts), n_registers, n_vectors)
+        self.n_vectors, self.memory = n_vectors, memory
+
+    def report(self, kernel: Kernel, agpr_first: int, grid: tuple[int, int, int]) -> tuple[Finding, ...]:
+        """What was found, in the order of finding."""
+        return tuple(self._finding(f, kernel, agpr_first, grid) for f in self.findings[: self.native.n_findings])
+
+    def _finding(self, f: np.void, kernel: Kernel, agpr_first: int, grid: tuple[int, int, int]) -> Finding:
+        kind = _NAMES[f["kind"]]
+        template, cause = KINDS[kind]
+        number, group, lanes = int(f["what"]), int(f["other_group"]), int(f["lanes"])
+        register = f"s{number - self.n_vectors}" if number >= self.n_vectors else f"v{number}"
+        if agpr_first <= number < self.n_vectors:
+            register = f"a{number - agpr_first}"
+        register = {"s106": "vcc", "s107": "vcc", "s126": "exec", "s127": "exec", "s124": "m0"}.get(register, register)
+        other = None if f["other_pc"] == NO_PC else kernel.instructions[f["other_pc"]]
+        x, y = (group - 1) % grid[0], (group - 1) // grid[0]
+        what = template.format(
+            register=register,
+            lanes=_lanes(lanes),
+            address=int(f["address"]),
+            need=int(f["need"]),
+            have=int(f["have"]),
+            other=f"{other.source_line} `{other.text}`" if other else "",
+            other_wave=int(f["other_wave"]),
+            group="other workgroups" if group == SEVERAL else f"workgroup {(x, y % grid[1], y // grid[1])}",
+            where=self.memory.describe(int(f["address"])),
+        )
+        where = tuple(int(n) for n in f["workgroup"])
+        return Finding(kind, what, cause, kernel.name, kernel.instructions[f["pc"]], where, int(f["wave"]), lanes, other)
+
+
+def _lanes(mask: int) -> str:
+    lanes = [lane for lane in range(64) if mask >> lane & 1]
+    if len(lanes) == 64:
+        return "all lanes"
+    shown = ", ".join(map(str, lanes[:4])) + (", ..." if len(lanes) > 4 else "")
+    return f"lane{'s' * (len(lanes) > 1)} {shown}"
