@@ -11,7 +11,7 @@ from sparse_mla.build import compile_hip, csrc_dir
 from sparse_mla.execute import counts_frame, run
 from sparse_mla.files import folder
 from sparse_mla.gfx950.isa import ROWS
-from sparse_mla.kernels.case import CASES, Case
+from sparse_mla.kernels.case import CASES, Case, span
 from sparse_mla.kernels.catalogue import CATALOGUE, kernel_named
 
 Row = dict[str, Any]
@@ -41,16 +41,12 @@ def cases() -> list[Row]:
             "case": case.name,
             "heads": case.heads,
             "rows": case.rows,
-            "main": _span(case.main),
-            "extra": _span(case.extra or (0,)),
+            "main": span(case.main),
+            "extra": span(case.extra or (0,)),
             "about": case.about,
         }
         for case in CASES.values()
     ]
-
-
-def _span(lens: Sequence[int]) -> str:
-    return str(lens[0]) if len(set(lens)) == 1 else f"{min(lens)}..{max(lens)}"
 
 
 def resources(kernel: str | None = None, compiler: str | None = None) -> list[Row]:

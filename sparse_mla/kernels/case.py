@@ -51,6 +51,11 @@ def attended(model: str, layer: str, position: int) -> tuple[int, int]:
     return min(position + 1, WINDOW), min(groups, TOP_K[model]) if layer == "csa" else groups
 
 
+def span(lens: Sequence[int]) -> str:
+    """Lengths for a reader: `64`, or `1..129`."""
+    return str(lens[0]) if len(set(lens)) == 1 else f"{min(lens)}..{max(lens)}"
+
+
 @dataclass(frozen=True)
 class Case:
     """A decode problem. Lengths count list entries, valid or not."""
@@ -84,11 +89,8 @@ class Case:
                 raise InputError(f"case {self.name} has {field}={given!r}; allowed: {', '.join(allowed)}")
 
     def __str__(self) -> str:
-        def show(lens: tuple[int, ...]) -> str:
-            return str(lens[0]) if len(set(lens)) == 1 else f"{min(lens)}..{max(lens)}"
-
-        extra = "" if self.extra is None else f", extra {show(self.extra)}"
-        return f"{self.name}: {self.rows} rows x {self.heads} heads, main {show(self.main)}{extra}"
+        extra = "" if self.extra is None else f", extra {span(self.extra)}"
+        return f"{self.name}: {self.rows} rows x {self.heads} heads, main {span(self.main)}{extra}"
 
     @property
     def rows(self) -> int:

@@ -9,7 +9,6 @@ from sparse_mla.errors import InputError
 from sparse_mla.kernels.inputs import DecodeInputs
 
 Partials = Literal["fp32", "bf16"]
-Grid = tuple[int, int, int]
 
 MAX_GRID_YZ = 65_535  # workgroups that HIP launches in y and in z
 
@@ -20,7 +19,7 @@ class KernelLaunch:
 
     symbol: str
     source: str  # under csrc/
-    grid: Grid  # workgroups
+    grid: tuple[int, int, int]  # workgroups
     block: int  # threads of a workgroup, in x
 
 
@@ -43,22 +42,14 @@ class KernelSpec:
         """Every source file under csrc/, once."""
         return tuple(dict.fromkeys(source for _, source in (self.fused, *self.partial.values(), *self.reduce.values())))
 
-    def fused_grid(self, rows: int, heads: int) -> Grid:
-        return rows, -(-heads // self.head_block), 1
-
-    def partial_grid(self, rows: int, heads: int, split_k: int) -> Grid:
-        return rows, -(-heads // self.head_block), split_k
-
-    def reduce_grid(self, rows: int, heads: int) -> Grid:
-        return rows, heads, 1
-
     def launches(self, rows: int, heads: int, split_k: int = 1, partials: Partials = "fp32") -> tuple[KernelLaunch, ...]:
         """The launches of one decode, in order."""
+        head_blocks = -(-heads // self.head_block)
         if split_k == 1:
-            return (KernelLaunch(*self.fused, self.fused_grid(rows, heads), self.block),)
+            return (KernelLaunch(*self.fused, (rows, head_blocks, 1), self.block),)
         return (
-            KernelLaunch(*self.partial[partials], self.partial_grid(rows, heads, split_k), self.block),
-            KernelLaunch(*self.reduce[partials], self.reduce_grid(rows, heads), self.block),
+            KernelLaunch(*self.partial[partials], (rows, head_blocks, split_k), self.block),
+            KernelLaunch(*self.reduce[partials], (rows, heads, 1), self.block),
         )
 
     def check(self, inputs: DecodeInputs, split_k: int = 1, partials: str = "fp32") -> None:
@@ -82,14 +73,8 @@ CATALOGUE: dict[str, KernelSpec] = {
             name="base",
             about="four waves share a tile of 32 tokens; one of them does QK, each does the softmax and a quarter of PV",
             fused=("mla_decode_fused", "decode/fused.hip"),
-            partial={
-                "fp32": ("mla_decode_split_partial_f32", _PARTIAL),
-                "bf16": ("mla_decode_split_partial_bf16", _PARTIAL),
-            },
-            reduce={
-                "fp32": ("mla_decode_split_reduce_f32", _REDUCE),
-                "bf16": ("mla_decode_split_reduce_bf16", _REDUCE),
-            },
+            partial={"fp32": ("mla_decode_split_partial_f32", _PARTIAL), "bf16": ("mla_decode_split_partial_bf16", _PARTIAL)},
+            reduce={"fp32": ("mla_decode_split_reduce_f32", _REDUCE), "bf16": ("mla_decode_split_reduce_bf16", _REDUCE)},
             splits=(1, 2, 4, 8, 16),
             head_block=16,
             tile=32,

@@ -14,12 +14,9 @@ class SegmentParams(Structure):
     """One cache and each row's slots in it; all zero where a decode has no such segment."""
 
     _fields_ = [
-        ("cache", c_uint64),
-        ("indices", c_uint64),
-        ("indptr", c_uint64),
+        *((name, c_uint64) for name in ("cache", "indices", "indptr")),
         ("block_stride", c_int64),  # bytes
-        ("num_slots", c_int32),
-        ("block_size", c_int32),
+        *((name, c_int32) for name in ("num_slots", "block_size")),
     ]
 
 
@@ -27,21 +24,11 @@ class DecodeParams(Structure):
     """Addresses, strides in elements, and sizes; `bytes(params)` is the kernel's argument block."""
 
     _fields_ = [
-        ("q", c_uint64),
-        ("out", c_uint64),
-        ("lse", c_uint64),
-        ("attn_sink", c_uint64),
-        ("partial_acc", c_uint64),
-        ("partial_ml", c_uint64),
-        ("q_row_stride", c_int64),
-        ("q_head_stride", c_int64),
-        ("out_row_stride", c_int64),
-        ("out_head_stride", c_int64),
+        *((name, c_uint64) for name in ("q", "out", "lse", "attn_sink", "partial_acc", "partial_ml")),
+        *((name, c_int64) for name in ("q_row_stride", "q_head_stride", "out_row_stride", "out_head_stride")),
         ("main", SegmentParams),
         ("extra", SegmentParams),
-        ("rows", c_int32),
-        ("heads", c_int32),
-        ("split_k", c_int32),
+        *((name, c_int32) for name in ("rows", "heads", "split_k")),
         ("scale", c_float),
     ]
 

@@ -120,9 +120,9 @@ def test_stale_partials_do_not_leak(stale: float, partials: Partials) -> None:
     acc[:, active] = query(rows, heads) * 4
     ml[:, active] = torch.tensor([1.0, 4.0])
     out, lse = torch.full_like(inputs.q, torch.nan).contiguous(), torch.full((rows, heads), torch.nan)
-    symbol, source = BASE.reduce[partials]
+    step = BASE.launches(rows, heads, 4, partials)[1]
     memory = Memory()
     params = pack(inputs, out=out, lse=lse, partial_acc=acc, partial_ml=ml, split_k=4, place=memory.map)
-    launch(load(source)[symbol], BASE.reduce_grid(rows, heads), (BASE.block,), bytes(params), memory)
+    launch(load(step.source)[step.symbol], step.grid, (step.block,), bytes(params), memory)
     assert torch.equal(bits(out), bits(query(rows, heads)))
     torch.testing.assert_close(lse, torch.full_like(lse, torch.log(torch.tensor(8.0)).item()))

@@ -11,7 +11,6 @@ from sparse_mla.errors import InputError
 from sparse_mla.kernels.case import CASES, Case, DecodeInputs, Segment, attended
 from sparse_mla.kernels.compare import compare
 from sparse_mla.kernels.reference import reference
-from tests.helpers import HUGE_STRIDE, spread
 
 NAMES = sorted(CASES)
 
@@ -23,28 +22,32 @@ def valid(segment: Segment) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    "position, flash, pro", [(0, 0, 0), (2, 0, 0), (3, 1, 1), (2047, 512, 512), (4095, 512, 1024), (10**6, 512, 1024)]
+    "layer, position, flash, pro",  # entries of main and extra
+    [
+        ("swa", 0, (1, 0), (1, 0)),
+        ("swa", 126, (127, 0), (127, 0)),
+        ("swa", 127, (128, 0), (128, 0)),
+        ("swa", 10**6, (128, 0), (128, 0)),
+        ("csa", 2, (3, 0), (3, 0)),
+        ("csa", 3, (4, 1), (4, 1)),
+        ("csa", 2047, (128, 512), (128, 512)),
+        ("csa", 4095, (128, 512), (128, 1024)),
+        ("csa", 10**6, (128, 512), (128, 1024)),
+        ("hca", 126, (127, 0), (127, 0)),
+        ("hca", 127, (128, 1), (128, 1)),
+        ("hca", 999_999, (128, 7812), (128, 7812)),
+    ],
 )
-def test_csa_entries(position: int, flash: int, pro: int) -> None:
-    assert attended("flash", "csa", position)[1] == flash
-    assert attended("pro", "csa", position)[1] == pro
-
-
-def test_window_and_hca_entries() -> None:
-    assert [attended("pro", "swa", p) for p in (0, 126, 127, 128, 10**6)] == [(1, 0), (127, 0), (128, 0), (128, 0), (128, 0)]
-    assert [attended("flash", "hca", p)[1] for p in (126, 127, 4095, 999_999, 2**20 - 1)] == [0, 1, 32, 7812, 8192]
+def test_attended(layer: str, position: int, flash: tuple[int, int], pro: tuple[int, int]) -> None:
+    assert (attended("flash", layer, position), attended("pro", layer, position)) == (flash, pro)
 
 
 def test_the_named_cases_cover_the_model() -> None:
-    for model in ("pro", "flash"):
-        for layer in ("swa", "csa", "hca"):
-            assert any(name.startswith(f"{model}-{layer}-") for name in NAMES)
-    assert {CASES[name].heads for name in NAMES} >= {1, 5, 8, 16, 17, 32, 64, 128}
-    assert {CASES[name].main_block for name in NAMES} >= {64, 256}
-    assert {CASES[name].extra_block for name in NAMES} >= {64, 2}
-    assert CASES["pro-csa-h16"].extra == (1024,) * 4
-    assert CASES["pro-hca-1m-h16"].extra == (7812,)
-    assert all(1 <= CASES[name].rows <= 8 for name in NAMES)
+    assert {name.rsplit("-", 1)[0] for name in NAMES} >= {f"{m}-{k}" for m in ("pro", "flash") for k in ("swa", "csa", "hca")}
+    assert {case.heads for case in CASES.values()} >= {1, 5, 8, 16, 17, 32, 64, 128}
+    assert {(case.main_block, case.extra_block) for case in CASES.values()} >= {(64, 64), (256, 64), (64, 2), (3, 7), (1, 1)}
+    assert (CASES["pro-csa-h16"].extra, CASES["pro-hca-1m-h16"].extra) == ((1024,) * 4, (7812,))
+    assert all(1 <= case.rows <= 8 for case in CASES.values())
 
 
 def test_all_cases_together_are_small_enough_to_emulate() -> None:
@@ -108,17 +111,12 @@ def test_the_answer_depends_on_the_sink(name: str) -> None:
     assert differs(replace(inputs, attn_sink=inputs.attn_sink + math.log(2)), inputs)  # added twice
 
 
-def without(data: torch.Tensor, dims: slice) -> torch.Tensor:
-    data[:, dims] = 0
-    return data
-
-
 Edit = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 WRONG_READS: dict[str, Edit] = {
     "scales of the next group": lambda data, scale: (data, torch.cat([scale[:, :7].roll(1, 1), scale[:, 7:]], dim=1)),
     "scales of the next token": lambda data, scale: (data, scale.roll(1, 0)),
-    "a group lost": lambda data, scale: (without(data, slice(64, 128)), scale),
-    "RoPE lost": lambda data, scale: (without(data, slice(448, 576)), scale),
+    "a group lost": lambda data, scale: (data.index_fill(1, torch.arange(64, 128), 0), scale),
+    "RoPE lost": lambda data, scale: (data.index_fill(1, torch.arange(448, 576), 0), scale),
 }
 
 
@@ -136,77 +134,57 @@ def test_the_answer_depends_on_every_other_part_of_the_input(name: str) -> None:
     assert differs(replace(inputs, scale=inputs.scale * 1.2), inputs)
     assert differs(replace(inputs, q=inputs.q.flip(2)), inputs)
     assert inputs.heads == 1 or differs(replace(inputs, q=inputs.q.roll(1, dims=1)), inputs)
-    assert inputs.extra is None or not sum(case.extra_lens) or differs(replace(inputs, extra=None), inputs)
+    assert not sum(case.extra_lens) or differs(replace(inputs, extra=None), inputs)
 
 
 def test_rows_of_a_request_overlap() -> None:
-    inputs = CASES["pro-csa-mtp3-h16"].inputs()
-    assert inputs.extra is not None
-    rows = [inputs.extra.row(row).tolist() for row in range(8)]
+    extra = CASES["pro-csa-mtp3-h16"].inputs().segments["extra"]
+    rows = [extra.row(row).tolist() for row in range(8)]
     assert rows[1][:-1] == rows[0][1:]
     assert rows[1][-1] not in rows[0]
-    assert rows[4] != rows[3]
-    assert len(rows[4]) < len(rows[3])
+    assert rows[4] != rows[3][: len(rows[4])]
 
 
 @pytest.mark.parametrize("name", ["mixed-invalid", "ragged-invalid"])
 def test_mixed_invalid_slots(name: str) -> None:
     for segment in CASES[name].inputs().segments.values():
-        bad = set(segment.indices[: int(segment.indptr[-1])][~valid(segment)].tolist())
-        slots = segment.cache.num_slots
-        assert bad == {-1, slots, slots + 1, -slots, 2**31 - 1, -(2**31)}
-        assert valid(segment).any()
+        slots, good = segment.cache.num_slots, valid(segment)
+        assert set(segment.indices[: len(good)][~good].tolist()) == {-1, slots, slots + 1, -slots, 2**31 - 1, -(2**31)}
+        assert good.any()
 
 
 def test_invalid_tiles_come_first_and_later() -> None:
-    inputs = CASES["invalid-tiles"].inputs()
-    assert inputs.extra is not None
-    for segment in inputs.segments.values():
+    for segment in CASES["invalid-tiles"].inputs().segments.values():
         good = valid(segment)[: int(segment.indptr[1])]
         assert not good[:32].any()
         assert good[32:64].all()
         assert not good[64:].any()
-    assert (reference(inputs).lse > -math.inf).all()
 
 
 @pytest.mark.parametrize("name", ["all-invalid", "all-invalid-no-sink", "infinite-sink-invalid"])
-def test_all_invalid_rows_give_zero(name: str) -> None:
-    inputs = CASES[name].inputs()
-    assert all(int(segment.indptr[-1]) > 0 and not valid(segment).any() for segment in inputs.segments.values())
-    expected = reference(inputs)
-    assert (expected.out == 0).all()
-    assert (expected.lse == -math.inf).all()
+def test_all_invalid_rows_have_entries(name: str) -> None:
+    for segment in CASES[name].inputs().segments.values():
+        assert int(segment.indptr[-1]) > 0
+        assert not valid(segment).any()
 
 
-def test_empty_rows_give_zero_beside_full_ones() -> None:
-    inputs = CASES["empty-rows"].inputs()
-    assert inputs.extra is not None
-    assert [(m, e) for m, e in zip(inputs.main.lens, inputs.extra.lens, strict=True)] == [(0, 0), (40, 0), (0, 33), (17, 0)]
-    assert reference(inputs).out.abs().amax((1, 2)).gt(0).tolist() == [False, True, True, True]
+def test_traits_of_single_cases() -> None:
+    assert len(set(CASES["duplicates"].inputs().main.row(0).tolist())) <= 33 < len(CASES["duplicates"].inputs().main.row(0))
+    assert (0, 0) in zip(CASES["empty-rows"].main, CASES["empty-rows"].extra_lens, strict=True)
+    assert sum(CASES["empty-extra"].inputs().segments["extra"].lens) == 0
+    assert CASES["odd-blocks"].inputs().main.cache.layout.block_stride % 16 == 8
+    assert CASES["pro-csa-h32"].inputs().main.cache.layout.block_stride == 149_760  # padded
+    sink = CASES["infinite-sink"].inputs().attn_sink
+    assert sink is not None
+    assert torch.isposinf(sink).any()
+    assert torch.isneginf(sink).any()
+    assert sink.isfinite().any()
 
 
-def test_duplicates_and_lengths() -> None:
-    inputs = CASES["duplicates"].inputs()
-    assert len(set(inputs.main.row(0).tolist())) <= 33
-    assert len(inputs.main.row(0)) == 128
-    assert {0, 1, 31, 32, 33, 129} <= set(CASES["ragged"].main) & set(CASES["ragged"].extra_lens)
-    assert sum(CASES["extra-only"].main) == 0
-    empty = CASES["empty-extra"].inputs().extra
-    assert empty is not None
-    assert sum(empty.lens) == 0
-
-
-def test_strided_q_and_odd_blocks() -> None:
+def test_a_strided_q_lies_between_nan() -> None:
     q = CASES["strided-q"].inputs().q
-    assert not q.is_contiguous()
     assert q.stride(1) > q.stride(0) > 512
-    around = q.as_strided((512 + 32,), (1,), q.storage_offset() - 32)
-    assert around[:32].isnan().all()
-    inputs = CASES["odd-blocks"].inputs()
-    assert inputs.extra is not None
-    assert (inputs.main.cache.layout.block_size, inputs.extra.cache.layout.block_size) == (3, 7)
-    assert inputs.main.cache.layout.block_stride % 16 == 8
-    assert CASES["pro-csa-h32"].inputs().main.cache.layout.block_stride == 149_760
+    assert q.as_strided((32,), (1,), q.storage_offset() - 32).isnan().all()
 
 
 def test_a_dominating_token_moves_the_maximum_late() -> None:
@@ -219,50 +197,28 @@ def test_a_dominating_token_moves_the_maximum_late() -> None:
     assert logits[-1, 40] + 20 < logits[-1, 80] < logits[-1, 120] - 20  # ever larger, each in a later tile
 
 
-def test_infinite_sinks_are_of_all_three_kinds() -> None:
-    sink = CASES["infinite-sink"].inputs().attn_sink
-    assert sink is not None
-    assert torch.isposinf(sink).any()
-    assert torch.isneginf(sink).any()
-    assert sink.isfinite().any()
-
-
-def test_spreading_the_blocks_beyond_4_gib_changes_nothing() -> None:
-    inputs = CASES["ragged"].inputs()
-    far = spread(inputs)
-    assert far.main.cache.layout.block_stride == HUGE_STRIDE
-    assert far.main.cache.layout.data_offset(int(far.main.indices.max())) > 2**32
-    assert torch.equal(reference(far).out, reference(inputs).out)
-
-
 def test_making_and_naming() -> None:
-    case = Case.make(heads=16, rows=4, main=128, extra=1024, seed=0)
-    assert (case.heads, case.rows, case.main, case.extra, case.seed) == (16, 4, (128,) * 4, (1024,) * 4, 0)
+    case = Case.make(heads=16, rows=4, main=128, extra=1024, seed=7)
+    assert (case.heads, case.rows, case.main, case.extra, case.seed) == (16, 4, (128,) * 4, (1024,) * 4, 7)
     assert Case.make(extra=0).inputs().extra is None
     assert Case.named("heads-17") is CASES["heads-17"]
     assert str(CASES["pro-csa-h32"]) == "pro-csa-h32: 2 rows x 32 heads, main 128, extra 1024"
-    with pytest.raises(InputError, match="pro-csa-h16"):
-        Case.named("pro-csa-h61")
 
 
 @pytest.mark.parametrize(
-    "arguments, says",
+    "make, says",
     [
-        ({"heads": 0}, "heads 0"),
-        ({"rows": 0}, "at least 1 head and 1 row"),
-        ({"main": -1}, "no negative length"),
-        ({"extra": -2}, "no negative length"),
+        (lambda: Case.named("pro-csa-h61"), "pro-csa-h16"),
+        (lambda: Case.make(heads=0), "heads 0"),
+        (lambda: Case.make(rows=0), "at least 1 head and 1 row"),
+        (lambda: Case.make(main=-1), "no negative length"),
+        (lambda: Case.make(extra=-2), "no negative length"),
+        (lambda: Case("x", 1, (1, 2), (3,)), "2 main lengths and 1 extra"),
+        (lambda: Case("x", 1, (1, 0), dominating=True), "no empty list"),
+        (lambda: Case("x", 1, (1,), slots="wild"), "slots='wild'; allowed: random, duplicate"),  # type: ignore[arg-type]
+        (lambda: Case("x", 1, (1,), sink="warm"), "sink='warm'; allowed: finite"),  # type: ignore[arg-type]
     ],
 )
-def test_impossible_numbers_are_refused(arguments: dict[str, int], says: str) -> None:
+def test_impossible_cases_are_refused(make: Callable[[], Case], says: str) -> None:
     with pytest.raises(InputError, match=says):
-        Case.make(**arguments)
-
-
-def test_impossible_traits_are_refused() -> None:
-    with pytest.raises(InputError, match="allowed: random, duplicate"):
-        Case("x", 1, (1,), slots="wild")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="2 main lengths and 1 extra"):
-        Case("x", 1, (1, 2), (3,))
-    with pytest.raises(InputError, match="no empty list"):
-        Case("x", 1, (1, 0), dominating=True)
+        make()

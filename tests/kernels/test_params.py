@@ -24,11 +24,8 @@ def fields(structure: type[ctypes.Structure], prefix: str = "", base: int = 0) -
 def test_the_header_declares_the_same_bytes(tmp_path: Path) -> None:
     members = list(fields(DecodeParams))
     assert len(members) == 16 + 2 * 6
-    lines = [
-        '#include "decode_params.h"',
-        f"static_assert(sizeof(DecodeParams) == {ctypes.sizeof(DecodeParams)});",
-        "DecodeParams p;",
-    ]
+    lines = ['#include "decode_params.h"', "DecodeParams p;"]
+    lines += [f"static_assert(sizeof(DecodeParams) == {ctypes.sizeof(DecodeParams)});"]
     lines += [
         f"static_assert(__builtin_offsetof(DecodeParams, {name}) == {offset} && sizeof(p.{name}) == {size});"
         for name, offset, size in members
@@ -43,8 +40,7 @@ def test_the_header_declares_the_same_bytes(tmp_path: Path) -> None:
         "-nogpulib",
         "-nogpuinc",
         "-fsyntax-only",
-        "-I",
-        str(INCLUDE),
+        f"-I{INCLUDE}",
     ]
     done = subprocess.run([sys.executable, "-m", "ziglang", "clang", *flags, str(source)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -68,7 +64,6 @@ def test_pack_fills_every_member() -> None:
         assert (packed.indices, packed.indptr) == (segment.indices.data_ptr(), segment.indptr.data_ptr())
         assert (packed.num_slots, packed.block_size) == (segment.cache.num_slots, segment.cache.layout.block_size)
         assert packed.block_stride == segment.cache.layout.block_stride
-    assert len(bytes(params)) == 176
 
 
 def test_what_is_absent_is_zero() -> None:

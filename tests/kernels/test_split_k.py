@@ -4,7 +4,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparse_mla.errors import InputError
-from sparse_mla.kernels.case import CASES
 from sparse_mla.kernels.split_k import (
     COMPUTE_UNITS,
     REDUCE_COST,
@@ -49,12 +48,9 @@ lens = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 9000)), max_size=4
 def test_the_plan_is_the_cheapest_and_ignores_the_order_of_rows(rows: list[tuple[int, int]], heads: int) -> None:
     main, extra = [m for m, _ in rows], [e for _, e in rows]
     split = plan_split(main, extra, heads)
-    assert split in SPLITS
     tiles = [-(-m // 32) + -(-e // 32) for m, e in rows]
-    costs = {s: modelled_cost(tiles, heads, s) for s in SPLITS}
-    assert costs[split] == min(costs.values())
-    assert plan_split(main[::-1], extra[::-1], heads) == split
-    assert plan_split(torch.tensor(main, dtype=torch.int32), torch.tensor(extra, dtype=torch.int32), heads) == split
+    assert split == min(SPLITS, key=lambda s: modelled_cost(tiles, heads, s))
+    assert plan_split(torch.tensor(main[::-1], dtype=torch.int32), torch.tensor(extra[::-1], dtype=torch.int32), heads) == split
 
 
 @given(rows=lens, heads=st.sampled_from([1, 16, 40]), split=st.sampled_from(SPLITS))
@@ -64,18 +60,6 @@ def test_the_cost_is_that_of_dealing_workgroups_to_compute_units(rows: list[tupl
     expected = sum(sorted(workgroups, reverse=True)[::COMPUTE_UNITS])
     extra = modelled_cost(tiles, heads, split) - expected
     assert extra == pytest.approx(0) if split == 1 else extra >= REDUCE_COST - 1e-9
-
-
-@given(extra=st.integers(0, 9000))
-def test_more_equal_rows_never_take_less_time(extra: int) -> None:
-    tiles = 4 - (-extra // 32)
-    best = [min(modelled_cost([tiles] * rows, 16, s) for s in SPLITS) for rows in (1, 2, 16, 64, 100, 256, 300, 512)]
-    assert best == sorted(best)
-
-
-def test_every_named_case_has_a_plan() -> None:
-    for case in CASES.values():
-        assert plan_split(case.main, case.extra_lens, case.heads) in SPLITS
 
 
 def test_bad_lengths_are_refused() -> None:
