@@ -17,7 +17,7 @@ from sparse_mla.gfx950 import machine, native
 from sparse_mla.gfx950.assembly import Kernel, parse
 from sparse_mla.gfx950.isa import ROWS
 from sparse_mla.gfx950.machine import Launched, Memory, launch
-from tests.gfx950 import test_memory, test_rows
+from tests.gfx950 import test_matrix, test_rows
 from tests.gfx950.harness import FULL, Written, compare, halves, random_registers, random_words
 from tests.gfx950.statements import MATRIX, NO_EFFECT, SALU, TAKEN, VALU
 
@@ -324,7 +324,7 @@ def test_engines_for_other_processors_agree(target: str, flag: str, monkeypatch:
     for name in [name for name in VALU if name.endswith("f32") and "cmp" not in name]:  # not every host has fma
         test_rows.test_vector(name)
     for name in MATRIX:  # which NaN comes out depends on the host, and on nothing else
-        test_memory.test_matrix(name, "any", "vvvv")
+        test_matrix.test_matrix(name, "any", "vvvv")
 
 
 def test_engine_compiles_without_warnings_for_arm() -> None:
