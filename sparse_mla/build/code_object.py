@@ -29,20 +29,14 @@ def _round_up(value: int, granule: int) -> int:
 class Resources:
     """What one kernel takes, and how much of it fits."""
 
-    vgpr: int
-    """architectural registers a lane"""
-    agpr: int
-    """accumulation registers a lane"""
-    sgpr: int
-    """scalar registers a wave"""
-    lds: int
-    """bytes a workgroup"""
-    scratch: int
-    """bytes of memory a lane, for what did not fit its registers"""
+    vgpr: int  # architectural registers a lane
+    agpr: int  # accumulation registers a lane
+    sgpr: int  # scalar registers a wave
+    lds: int  # bytes a workgroup
+    scratch: int  # bytes of memory a lane, for what did not fit its registers
     spill_vgpr: int
     spill_sgpr: int
-    threads: int
-    """the largest workgroup it was compiled for"""
+    threads: int  # the largest workgroup it was compiled for
 
     @property
     def waves_per_simd(self) -> int:

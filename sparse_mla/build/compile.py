@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ FLAGS = (
     "-gline-tables-only",  # source lines; changes no instruction
     "-ffp-contract=fast-honor-pragmas",  # as hipcc does
 )
+ANY_BYTES = "latin-1"  # for the key only: a source need not be valid UTF-8
 
 
 def csrc_dir() -> Path:
@@ -50,20 +50,18 @@ def compile_hip(
         if not path.is_file():
             raise InputError(f"no source {source}: give a Path (ours are under {csrc}), or the source text as a str")
         name = str(path.relative_to(csrc) if path.is_relative_to(csrc) else path)
-        content, searched = path.read_bytes(), [path.parent, *include]
+        content, searched = path.read_text(ANY_BYTES), [path.parent, *include]
     else:
         path, name = None, "source.hip"
-        content, searched = source.encode(), [*include]
+        content, searched = source, [*include]
     flags = [*FLAGS, opt, f"--offload-arch={arch}", *(f"-D{key}={value}" for key, value in (defines or {}).items())]
     headers = [header for where in searched for header in sorted(where.glob("*.h"))] + sorted(csrc.rglob("*.h"))
-    key = hashlib.sha256()
-    for part in [s.encode() for s in (tools.version, name, *flags)] + [content] + [header.read_bytes() for header in headers]:
-        key.update(len(part).to_bytes(8) + part)
+    key = "\0".join((tools.version, name, *flags, content, *(header.read_text(ANY_BYTES) for header in headers)))
 
     def make(out: Path) -> None:
         given = path or out.with_name(name)
         if path is None:
-            given.write_bytes(content)
+            given.write_text(content, "utf-8")
         # Names in the line table are relative to csrc, so that neither they nor the cache depend on where this checkout lies.
         maps = [f"-ffile-prefix-map={base}/=" for base in (csrc, out.parent)] + ["-fdebug-compilation-dir=."]
         folders = [f"-I{where}" for where in (*searched, csrc / "include")]
@@ -71,5 +69,5 @@ def compile_hip(
         if done.returncode:
             raise CompileError(f"{name} did not compile for {arch}:\n{done.stderr.replace(f'{out.parent}/', '')}")
 
-    text = cached("asm", key.digest(), make, ".s", what=f"{name} for {arch}", root=cache).read_text()
+    text = cached("asm", key, make, ".s", what=f"{name} for {arch}", root=cache).read_text()
     return CodeObject(name, arch, text, compiler, cache)

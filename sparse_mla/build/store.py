@@ -29,7 +29,7 @@ def cache_root() -> Path:
 
 
 def cached(
-    kind: str, key: bytes | str, make: Callable[[Path], object], suffix: str, *, what: str | None = None, root: Path | None = None
+    kind: str, key: str, make: Callable[[Path], object], suffix: str, *, what: str | None = None, root: Path | None = None
 ) -> Path:
     """The path of entry `key` among entries of `kind`, made now by `make(path)` if it is not there yet.
 
@@ -37,7 +37,7 @@ def cached(
     that appears on stderr when making takes over a second. Processes that want the same entry wait for the first to make it.
     """
     place = (root or cache_root()) / kind
-    entry = place / (hashlib.sha256(key.encode() if isinstance(key, str) else key).hexdigest()[:32] + suffix)
+    entry = place / (hashlib.sha256(key.encode()).hexdigest()[:32] + suffix)
     if entry.exists():
         return entry
     with suppress(OSError):

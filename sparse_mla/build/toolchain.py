@@ -26,8 +26,7 @@ class Toolchain:
 
     clang: tuple[str, ...]
     lld: tuple[str, ...]
-    version: str
-    """First line of `clang --version`: what the compiled code depends on."""
+    version: str  # first line of `clang --version`: what the compiled code depends on
 
 
 def find_toolchain(compiler: str | Path | None = None) -> Toolchain:

@@ -40,8 +40,6 @@ def reference(inputs: DecodeInputs) -> Reference:
     sink = torch.full((inputs.heads,), -torch.inf) if inputs.attn_sink is None else inputs.attn_sink
     for row in range(inputs.rows):
         kv = torch.cat([valid_tokens(segment, row) for segment in inputs.segments.values()])
-        if kv.shape[0] == 0:
-            continue
         logits = inputs.scale * (inputs.q[row].double() @ kv.T)
         lse[row] = torch.logsumexp(logits, dim=1)
         denominator = torch.logaddexp(lse[row], sink.double())
