@@ -1,6 +1,6 @@
 // The one kernel argument, passed by value; the host fills the same bytes. Largest members first, so that there is no padding.
 #pragma once
-#include "hip_shim.h"
+#include <hip/hip_runtime.h>
 
 // One paged cache and each row's ragged list of slots in it. Absent: null pointers and zeros.
 struct Segment {

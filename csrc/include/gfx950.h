@@ -1,6 +1,6 @@
 // gfx950 instructions by name, one thin function each. A wave is 64 lanes; `lane` is 0..63.
 #pragma once
-#include "hip_shim.h"
+#include <hip/hip_runtime.h>
 
 using bf16 = __bf16;
 typedef bf16 bf16x2 __attribute__((ext_vector_type(2)));
