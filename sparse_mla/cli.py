@@ -54,9 +54,9 @@ def _run(args: argparse.Namespace) -> int:
     if args.case and shape:
         raise InputError(f"--case {args.case} already says the shape; leave out --{', --'.join(shape)}")
     case = Case.named(args.case) if args.case else Case.make(**(SHAPE | shape))
-    result = run(args.kernel, case, on=args.on, split_k=args.split_k, partials=args.partials)
+    result = run(args.kernel, case, on=args.on, split_k=args.split_k, partials=args.partials, sanitize=args.sanitize)
     _show(result.as_dict(), args.json, lambda: result)
-    return 0
+    return 1 if result.findings else 0
 
 
 def _isa(args: argparse.Namespace) -> int:
@@ -156,6 +156,9 @@ def parser() -> argparse.ArgumentParser:
         run.add_argument(f"--{name}", type=integer, metavar="N", help=f"of a shape without a name (default {default})")
     run.add_argument("--split-k", type=_split, default="auto", metavar="|".join(SPLITS), help="parts a row is split into")
     run.add_argument("--partials", choices=("fp32", "bf16"), default="fp32", help="how split parts are stored")
+    run.add_argument(
+        "--sanitize", action="store_true", help="check every executed instruction; exit with 1 when something is found"
+    )
     run.add_argument("--on", choices=("emulator", "reference", "gpu"), default="emulator", help="where to run it")
 
     isa = add("isa", _isa, "the gfx950 assembly of a kernel with its source lines")

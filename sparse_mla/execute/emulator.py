@@ -17,10 +17,10 @@ from sparse_mla.kernels.split_k import workspace_shape
 
 
 @lru_cache(maxsize=64)
-def load(source: str) -> dict[str, Code]:
+def load(source: str, sanitize: frozenset[str] | None = None) -> dict[str, Code]:
     """The kernels of one source under csrc/, compiled for gfx950 and decoded for the engine, by symbol."""
     program = parse(compile_hip(csrc_dir() / source).text)
-    return {name: decode(kernel) for name, kernel in program.kernels.items()}
+    return {name: decode(kernel, sanitize=sanitize) for name, kernel in program.kernels.items()}
 
 
 def decode_on_emulator(
@@ -31,10 +31,12 @@ def decode_on_emulator(
     partials: Partials,
     out: torch.Tensor | None = None,
     threads: int | None = None,
+    sanitize: frozenset[str] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, tuple[Launched, ...]]:
     """Runs a decode's launches; gives out bf16 [rows, heads, 512], lse f32 [rows, heads], and what each launch did.
 
-    Outputs and workspace start as NaN, so that what a kernel fails to write is seen.
+    `sanitize` as in gfx950.decode: the launches then carry findings. Outputs and workspace
+    start as NaN, so that what a kernel fails to write is seen.
     """
     out = torch.full(inputs.q.shape, torch.nan, dtype=torch.bfloat16) if out is None else out
     lse = torch.full(inputs.q.shape[:2], torch.nan)
@@ -45,6 +47,6 @@ def decode_on_emulator(
     for step in spec.launches(inputs.rows, inputs.heads, split_k, partials):
         memory = Memory()
         params = pack(inputs, out=out, lse=lse, partial_acc=acc, partial_ml=ml, split_k=split_k, place=memory.map)
-        code = load(step.source)[step.symbol]
+        code = load(step.source, sanitize)[step.symbol]
         done.append(launch(code, step.grid, (step.block,), bytes(params), memory, threads=threads))
     return out, lse, tuple(done)

@@ -11,6 +11,7 @@ import torch
 
 from sparse_mla.gfx950.decode import row_of
 from sparse_mla.gfx950.machine import Launched
+from sparse_mla.gfx950.sanitize import Finding
 from sparse_mla.kernels.case import Case
 from sparse_mla.kernels.compare import Comparison
 
@@ -37,6 +38,11 @@ class Result:
         """Executed wave instructions, all launches."""
         return sum(launch.wave_instructions for launch in self.launches)
 
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the sanitizer found, all launches; nothing where it was not asked."""
+        return tuple(finding for launch in self.launches for finding in launch.findings)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers and strings, for JSON."""
         return {
@@ -49,6 +55,7 @@ class Result:
             "worst": list(self.comparison.worst),
             "wave_instructions": self.wave_instructions,
             "launches": [launch.kernel.name for launch in self.launches],
+            "findings": [str(finding) for finding in self.findings],
             "seconds": round(self.seconds, 4),
         }
 

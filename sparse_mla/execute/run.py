@@ -35,8 +35,10 @@ def run(
     partials: Partials = "fp32",
     *,
     threads: int | None = None,
+    sanitize: bool = False,
 ) -> Result:
     """Decodes `case` with a kernel of the catalogue. `split_k` "auto" asks the planner, which reads the host-side lengths.
+    `sanitize` has the emulator check every instruction (`result.findings`), on one host thread.
 
     Raises InputError for a kernel, split or shape that is not supported, BackendError where there is no such device.
     """
@@ -48,8 +50,11 @@ def run(
     kind: Kind
     launches: tuple[Launched, ...] = ()
     start = time.perf_counter()
+    if sanitize and on != "emulator":
+        raise InputError(f"sanitize is for the emulator; this run is on {on}")
+    checks: frozenset[str] | None = frozenset() if sanitize else None
     if on == "emulator":
-        out, lse, launches = decode_on_emulator(spec, inputs, split_k=split, partials=partials, threads=threads)
+        out, lse, launches = decode_on_emulator(spec, inputs, split_k=split, partials=partials, threads=threads, sanitize=checks)
         seconds, kind = sum(launch.seconds for launch in launches), "emulated"
     elif on == "reference":
         answer = reference(inputs)

@@ -16,7 +16,7 @@ from sparse_mla.gfx950.assembly import Arg, Instruction, Kernel
 from sparse_mla.gfx950.generate import all_rows, slots
 from sparse_mla.gfx950.isa import ENCODINGS, ROWS
 from sparse_mla.gfx950.isa.row import Operand, Row
-from sparse_mla.gfx950.sanitize import CHECK, describe
+from sparse_mla.gfx950.sanitize import CHECK, describe, watch_result
 
 OP = np.dtype([("run", "u8"), ("target", "u8"), ("o", "u4", 8), ("imm", "i8"), ("pc", "u4"), ("aux", "u4")])
 SGPR_OFFSET, VGPR_BYTES, HARDWARE_SGPRS, TEMPORARIES = 128, 256, 128, 8
@@ -222,8 +222,8 @@ class _Decoder:
         self.check(at, row, pc, {operand.name: slot for operand, slot in slots(row)})
         self.ops.append(_Emitted(row.mnemonic, o, pc, imm, aux, label))
         self.ops += at.after
-        if self.nan_units and row.unit in self.nan_units and row.operands and row.operands[0].value in "fP":
-            self.ops.append(_Emitted("_check_result", o[:4], pc))
+        if self.checks is not None and self.checks[pc]["results"]:
+            self.ops.append(_Emitted("_check_result", o, pc))
 
     def note(self, at: _Context, operand: Operand, arg: Arg, first: int, count: int) -> None:
         """Remembers registers that the instruction touches, for the sanitizer."""
@@ -233,6 +233,8 @@ class _Decoder:
         """The sanitizer's operation before an instruction."""
         if self.checks is not None:
             self.checks[pc] = describe(row, at.ins, at.suffix, at.accesses, slot)
+            if self.nan_units and row.unit in self.nan_units:
+                watch_result(self.checks[pc], row)
             self.ops.append(_Emitted("_check", [], pc))
 
     def operands(self, at: _Context, row: Row) -> tuple[list[int], str | None]:

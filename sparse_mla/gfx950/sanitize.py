@@ -23,13 +23,14 @@ CHECK = np.dtype(
     [("access", _ACCESS, MAX_ACCESSES)]
     + [(name, "u1") for name in ("n", "class", "passes", "counter", "space", "writes", "atomic", "special", "vm", "lgkm")]
     + [(name, "u2") for name in ("slots", "bytes", "align", "unit", "addresses")]
-    + [("address_slot", "u1"), ("saddr_slot", "u1"), ("pad", "u1", 4)]
+    + [(name, "u1") for name in ("address_slot", "saddr_slot", "results", "source", "source_end", "pad")]
+    + [("half_exponent", "u2")]
 )
 FINDING = np.dtype(
     [(name, "u4") for name in ("kind", "pc", "wave", "other_pc", "other_wave", "what")]
     + [("lanes", "u8"), ("address", "u8"), ("workgroup", "u4", 3), ("other_group", "u4"), ("need", "u4"), ("have", "u4")]
 )
-REGISTER_BYTES, WAVE_BYTES, LDS_BYTES, GLOBAL_BYTES = 32, 48, 28, 16  # engine/sanitize.h's shadows
+REGISTER_BYTES, WAVE_BYTES, LDS_BYTES, GLOBAL_BYTES = 32, 56, 28, 16  # engine/sanitize.h's shadows
 WATCHED_BYTES = 1 << 28  # larger buffers are not watched for races between workgroups
 
 _CLASSES = {"VALU": 1, "MFMA": 6, "VMEM": 7, "LDS": 7}
@@ -47,7 +48,7 @@ lgkmcnt | uses {register} while {other} is in flight; s_waitcnt lgkmcnt({need}) 
 wait-states | uses {register} {have} wait states after it was written or read; {need} are required | a missing s_nop
 misaligned | accesses byte {address:#x}, which is not a multiple of {need} | a row pitch or offset that breaks the alignment
 lds-race | touches LDS byte {address} between the same two barriers as wave {other_wave} at {other} | a missing __syncthreads
-lds-in-flight | touches LDS byte {address}, whose store by wave {other_wave} at {other} no s_waitcnt covered | no s_waitcnt before s_barrier
+lds-in-flight | touches LDS byte {address}, but wave {other_wave} did not wait for {other} | no s_waitcnt before s_barrier
 global-race | touches {where}, as {group} does at {other} in the same launch | workgroups share no order
 divergent-barrier | waits at a barrier with {lanes} switched off | __syncthreads inside a branch that not all threads take
 barrier-mismatch | waits at this barrier while wave {other_wave} waits at {other} | __syncthreads in both sides of a branch
@@ -123,6 +124,16 @@ def describe(
     if row.mnemonic.startswith(("global_", "ds_")) and (m := _ELEMENT.match(row.effect)):
         _memory(check, row, m, slot)
     return check
+
+
+def watch_result(check: np.ndarray, row: Row) -> None:
+    """Has a NaN or infinity in the result reported, if that is fp32 made of fp32 or of 16-bit matrices."""
+    kinds = [operand.value for operand in row.operands for _ in range(2 if operand.value == "P" else 1)]
+    if row.unit == "MFMA" and (m := re.match(r"v_mfma_f32_.*_(bf16|f16)", row.mnemonic)):
+        check["results"], check["half_exponent"] = row.operands[0].width, 0x7F80 if m[1] == "bf16" else 0x7C00
+    elif kinds and row.operands[0].write and not set(kinds) - {"f", "P"}:
+        check["results"] = 2 if kinds[0] == "P" else 1
+        check["source"], check["source_end"] = 0 if row.operands[0].read else check["results"], len(kinds)
 
 
 def _memory(check: np.ndarray, row: Row, m: re.Match[str], slot: dict[str, int]) -> None:

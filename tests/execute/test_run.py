@@ -110,3 +110,10 @@ def test_bench_reports_a_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
     result = bench_emulator()
     assert result.ratio == pytest.approx(result.wave_instructions_per_second / result.calibration_operations_per_second)
     assert "M wave instructions/s" in str(result)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_sanitizer_finds_nothing_in_the_base_kernel(name: str) -> None:
+    for split_k, partials in FORMS[:2] + FORMS[-1:]:
+        findings = run("base", CASES[name], split_k=split_k, partials=partials, sanitize=True).findings
+        assert not findings, "\n".join(map(str, findings))

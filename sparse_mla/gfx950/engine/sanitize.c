@@ -180,6 +180,22 @@ static void check_global(Wave* w, const Op* o, const Check* c, u32 pc) {
   }
 }
 
+INLINE u64 not_finite(uv x) { return mask_bits((x & 0x7f800000u) == 0x7f800000u); }
+static u64 operands_not_finite(Wave* w, const Op* o, const Check* c) {
+  u64 given = 0;
+  for (u32 i = c->source; i < c->source_end; ++i) given |= not_finite(get_u(w, o->o[i]));
+  if (!c->half_exponent) return given;
+  u32 low = c->half_exponent, high = low << 16;
+  for (u32 i = 1; i < c->n; ++i) {
+    const Access* a = &c->access[i];
+    for (u32 k = 0; k < a->count; ++k) {
+      uv x = AT(uv, w, w->launch->vgpr_offset + 4 * LANES * (a->first + k));
+      given |= a->role == ROLE_MATRIX_C ? not_finite(x) : mask_bits(((x & low) == low) | ((x & high) == high));
+    }
+  }
+  return given ? ~0ull : 0;   // one element of A or B reaches a whole row or column
+}
+
 const Op* sanitize_check(const Op* o, Wave* w) {
   const Check* c = &shadow_of(w)->checks[o->pc];
   if (c->special == SPECIAL_WAIT) { wait_for(w, c); shadow_of(w)->waves[w->index].slot += c->slots; return o + 1; }
@@ -188,6 +204,7 @@ const Op* sanitize_check(const Op* o, Wave* w) {
     if (exec_of(w) != ws->all_lanes) found(w, FOUND_DIVERGENT_BARRIER, o->pc, ws->all_lanes & ~exec_of(w));
     ws->lgkm_at_barrier = ws->lgkm_done; ws->barrier_pc = o->pc; ++ws->epoch;
   }
+  if (c->results) shadow_of(w)->waves[w->index].not_finite = operands_not_finite(w, o + 1, c);
   check_registers(w, c, o->pc);
   if (c->space == SPACE_LDS) check_lds(w, o + 1, c, o->pc);
   if (c->space == SPACE_GLOBAL) check_global(w, o + 1, c, o->pc);
@@ -195,14 +212,13 @@ const Op* sanitize_check(const Op* o, Wave* w) {
   return o + 1;
 }
 
-// A NaN or infinity that no operand brought along.
+// A NaN or infinity that no operand brought along. `o` has the slots of the instruction.
 const Op* sanitize_result(const Op* o, Wave* w) {
-  u64 bad = 0, given = 0;
-  uv x = AT(uv, w, o->o[0]);
-  bad = mask_bits((x & 0x7f800000u) == 0x7f800000u) & exec_of(w);
-  if (!bad) return o + 1;
-  for (u32 i = 1; i < 4 && o->o[i]; ++i) given |= mask_bits((get_u(w, o->o[i]) & 0x7f800000u) == 0x7f800000u);
-  if (bad & ~given) found(w, FOUND_BORN_NAN, o->pc, bad & ~given);
+  const Check* c = &shadow_of(w)->checks[o->pc];
+  u64 bad = 0;
+  for (u32 i = 0; i < c->results; ++i) bad |= not_finite(AT(uv, w, o->o[0] + 4 * LANES * i));
+  bad &= (c->half_exponent ? ~0ull : exec_of(w)) & ~shadow_of(w)->waves[w->index].not_finite;
+  if (bad) found(w, FOUND_BORN_NAN, o->pc, bad);
   return o + 1;
 }
 

@@ -27,7 +27,11 @@ typedef struct {
   u16 bytes;            // of one lane's access
   u16 align;            // that it needs
   u16 unit, addresses;  // two-address LDS forms: bytes an offset counts, and 2
-  u8 address_slot, saddr_slot, pad[4];
+  u8 address_slot, saddr_slot;
+  // NaNs, where asked for: registers of the result from slot 0 on, fp32 sources in slots [source, source_end); for a matrix
+  // instruction the exponent bits of its 16-bit elements, in A and B alike.
+  u8 results, source, source_end, pad;
+  u16 half_exponent;
 } Check;
 
 typedef struct {
@@ -39,7 +43,7 @@ typedef struct {
 } RegisterShadow;
 typedef struct {
   u32 slot, vm_issued, vm_done, lgkm_issued, lgkm_done, lgkm_at_barrier, smem_pending, epoch, barrier_pc;
-  u64 all_lanes;
+  u64 all_lanes, not_finite;    // lanes with a NaN or infinity among the operands of the instruction at hand
 } WaveShadow;
 // Of one LDS dword: its last writer, who read it since the barrier, and which of its bytes that concerns.
 typedef struct { u32 w_pc, w_epoch, w_seq, r_pc, r_epoch; u16 r_waves; u8 w_wave, w_bytes, r_bytes, defined, pad[2]; } LdsShadow;
