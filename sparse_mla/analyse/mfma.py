@@ -7,7 +7,7 @@ The formulae are those of AMD's CDNA4 ISA manual, section 7.1.5, whose tables pr
     B[k][j]   the same, with j in place of i
     D[i][j]   lane = j + m * ((i // 4) % g)        register = 4 * (i // (4 * g)) + i % 4
 
-analyse.mfma_probe measures the same by execution; a test keeps the two equal.
+analyse.mfma_probe finds the same by execution.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pandas as pd
 from sparse_mla.errors import InputError
 
 LANES = 64
+OPERAND_REGISTERS = 4  # VGPRs a lane gives to A, and to B: 8 bf16 elements
 NOBODY = -1  # in a table of meetings: this B half contributes nothing to this D register
 
 Ints = npt.NDArray[np.int64]
@@ -32,7 +33,6 @@ class Shape:
 
     m: int
     k: int
-    operand_registers: int = 4  # VGPRs a lane gives to A, and to B: 8 bf16 elements
 
     @property
     def name(self) -> str:
@@ -47,11 +47,6 @@ class Shape:
         """VGPRs a lane gives to C and D, one fp32 element each."""
         return self.m * self.m // LANES
 
-    @property
-    def groups(self) -> int:
-        """Groups of lanes that share the same rows of A (and columns of B)."""
-        return LANES // self.m
-
     def a(self, i: npt.ArrayLike, k: npt.ArrayLike) -> tuple[Ints, Ints, Ints]:
         """(lane, register, half) of A[i][k]; half 0 is the low 16 bits."""
         i, k = np.asarray(i, np.int64), np.asarray(k, np.int64)
@@ -63,13 +58,44 @@ class Shape:
 
     def d(self, i: npt.ArrayLike, j: npt.ArrayLike) -> tuple[Ints, Ints]:
         """(lane, register) of D[i][j], and of C[i][j]."""
-        i, j = np.asarray(i, np.int64), np.asarray(j, np.int64)
-        return j + self.m * (i // 4 % self.groups), 4 * (i // (4 * self.groups)) + i % 4
+        i, j, groups = np.asarray(i, np.int64), np.asarray(j, np.int64), LANES // self.m
+        return j + self.m * (i // 4 % groups), 4 * (i // (4 * groups)) + i % 4
+
+    def places(self, operand: str) -> Ints:
+        """Where every element lives: (lane, register, half) in A [m, k, 3] and B [k, m, 3], (lane, register) in D [m, m, 2]."""
+        if operand not in ("A", "B", "D"):
+            raise InputError(f"operand {operand!r}; an MFMA has A, B and D")
+        locate, rows, columns = {"A": (self.a, self.m, self.k), "B": (self.b, self.k, self.m), "D": (self.d, self.m, self.m)}[
+            operand
+        ]
+        return np.stack(locate(*np.indices((rows, columns))), -1)
+
+    def place(self, operand: str, row: int, column: int) -> str:
+        """In words, such as "lane 37, v2 high half"."""
+        places = self.places(operand)
+        rows, columns = places.shape[:2]
+        if not (0 <= row < rows and 0 <= column < columns):
+            raise InputError(f"{operand}[{row}][{column}] is outside {operand}[{rows}][{columns}]")
+        lane, register, *half = (int(x) for x in places[row, column])
+        return f"lane {lane}, v{register}" + ("".join(f" {('low', 'high')[x]} half" for x in half))
+
+    def partners(self, operand: str, row: int, column: int) -> pd.DataFrame:
+        """Every element that takes part with `operand[row][column]`. Columns: role, operand, row, column, place."""
+        m, k = range(self.m), range(self.k)
+        meets = {
+            "A": [("multiplied by", "B", column, j) for j in m] + [("adds to", "D", row, j) for j in m],
+            "B": [("multiplied by", "A", i, row) for i in m] + [("adds to", "D", i, column) for i in m],
+            "D": [("sums over", "A", row, x) for x in k] + [("sums over", "B", x, column) for x in k],
+        }
+        rows = [("chosen", operand, row, column), *meets[operand]]
+        return pd.DataFrame(
+            [(*element, self.place(*element[1:])) for element in rows], columns=["role", "operand", "row", "column", "place"]
+        )
 
     def predict_meetings(self) -> Ints:
         """The table that mfma_probe.measure_meetings should find, from the three formulae. int64 [B halves, D registers]."""
         i, k, j = np.indices((self.m, self.k, self.m))
-        table = np.full((LANES * 2 * self.operand_registers, LANES * self.result_registers), NOBODY)
+        table = np.full((LANES * 2 * OPERAND_REGISTERS, LANES * self.result_registers), NOBODY)
         table[half_id(*self.b(k, j)), result_id(*self.d(i, j))] = half_id(*self.a(i, k))
         return table
 
@@ -92,45 +118,3 @@ def half_id(lane: npt.ArrayLike, register: npt.ArrayLike, half: npt.ArrayLike) -
 def result_id(lane: npt.ArrayLike, register: npt.ArrayLike) -> Ints:
     """One number for a D register of a lane: register * 64 + lane."""
     return np.asarray(register, np.int64) * LANES + np.asarray(lane, np.int64)
-
-
-@dataclass(frozen=True)
-class LaneMap:
-    """Where every element lives. a [m, k, 3] and b [k, m, 3] hold (lane, register, half); d [m, m, 2] (lane, register)."""
-
-    shape: Shape
-    a: Ints
-    b: Ints
-    d: Ints
-
-    def operand(self, name: str) -> Ints:
-        """The places of A, B or D."""
-        if name not in ("A", "B", "D"):
-            raise InputError(f"operand {name!r}; an MFMA has A, B and D")
-        return {"A": self.a, "B": self.b, "D": self.d}[name]
-
-    def place(self, name: str, row: int, column: int) -> str:
-        """In words, such as "lane 37, v2 high half"."""
-        places = self.operand(name)
-        if not (0 <= row < len(places) and 0 <= column < len(places[0])):
-            raise InputError(f"{name}[{row}][{column}] is outside {name}[{len(places)}][{len(places[0])}]")
-        lane, register, *half = (int(x) for x in places[row, column])
-        return f"lane {lane}, v{register}" + ("".join(f" {('low', 'high')[x]} half" for x in half))
-
-    def partners(self, name: str, row: int, column: int) -> pd.DataFrame:
-        """Every element that takes part with `name[row][column]`. Columns: role, operand, row, column, place."""
-        m, k = range(self.shape.m), range(self.shape.k)
-        meets = {
-            "A": [("multiplied by", "B", column, j) for j in m] + [("adds to", "D", row, j) for j in m],
-            "B": [("multiplied by", "A", i, row) for i in m] + [("adds to", "D", i, column) for i in m],
-            "D": [("sums over", "A", row, x) for x in k] + [("sums over", "B", x, column) for x in k],
-        }
-        rows = [("chosen", name, row, column, self.place(name, row, column))]
-        rows += [(*meeting, self.place(*meeting[1:])) for meeting in meets[name]]
-        return pd.DataFrame(rows, columns=["role", "operand", "row", "column", "place"])
-
-
-def lane_map(shape: Shape) -> LaneMap:
-    """The map by the formulae."""
-    mk, km, mm = (np.indices(size) for size in ((shape.m, shape.k), (shape.k, shape.m), (shape.m, shape.m)))
-    return LaneMap(shape, *(np.stack(f(*at), -1) for f, at in ((shape.a, mk), (shape.b, km), (shape.d, mm))))

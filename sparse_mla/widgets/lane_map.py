@@ -6,9 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sparse_mla.analyse.mfma import SHAPES, LaneMap
+from sparse_mla.analyse.mfma import OPERAND_REGISTERS, SHAPES, Shape
 from sparse_mla.analyse.mfma import shape as shape_named
-from sparse_mla.analyse.mfma_probe import measure_lane_map
+from sparse_mla.analyse.mfma_probe import confirm
 from sparse_mla.plot.lanes import lane_figure
 from sparse_mla.widgets.headless import headless
 
@@ -19,32 +19,27 @@ SOURCE = "one-hot matrices through the gfx950 emulator"
 _last: dict[tuple[Any, ...], dict[str, Any]] = {}
 
 
-@lru_cache
-def _measured(name: str) -> LaneMap:
-    return measure_lane_map(shape_named(name))
-
-
 def lane_explorer(
     shape: str = "16x16x32", operand: str = "A", row: int = 5, column: int = 9, *, static: bool | None = None
 ) -> Any:
     """Point at an element of A, B or D: see its lane, register, half and partners. `static=True` gives the figure."""
-    lanes = _measured(shape)
-    lanes.place(operand, row, column)  # an element outside the matrix is an error in both modes
+    size = shape_named(shape)
+    size.place(operand, row, column)  # an element outside the matrix is an error in both modes
     if headless(static):
-        return lane_figure(lanes, operand, row, column, source=SOURCE)
+        confirm(size)
+        return lane_figure(size, operand, row, column, source=SOURCE)
     chosen = {"shape": shape, "operand": operand, "row": row, "column": column}
     asked = tuple(chosen.values())
-    widget = _widget_class()(maps={name: _plain(_measured(name)) for name in SHAPES}, chosen=_last.get(asked, chosen))
+    widget = _widget_class()(maps={name: _plain(size) for name, size in SHAPES.items()}, chosen=_last.get(asked, chosen))
     widget.observe(lambda change: _last.update({asked: change["new"]}), "chosen")
     return widget
 
 
-def _plain(lanes: LaneMap) -> dict[str, Any]:
-    """The map as JSON: nested lists [row][column] of [lane, register, half], without half for D."""
-    size = lanes.shape
-    operands = {name: lanes.operand(name).tolist() for name in ("A", "B", "D")}
-    registers = {"operandRegisters": size.operand_registers, "resultRegisters": size.result_registers}
-    return {"m": size.m, "k": size.k, **registers, **operands}
+def _plain(shape: Shape) -> dict[str, Any]:
+    """The measured map as JSON: nested lists [row][column] of [lane, register, half], without half for D."""
+    confirm(shape)
+    registers = {"operandRegisters": OPERAND_REGISTERS, "resultRegisters": shape.result_registers}
+    return {"m": shape.m, "k": shape.k, **registers, **{name: shape.places(name).tolist() for name in "ABD"}}
 
 
 @lru_cache
