@@ -1,10 +1,13 @@
 // The checks themselves. Every finding is kept once for an instruction and kind; execution goes on.
 #include "sanitize.h"
 
+enum { LONGEST_WAIT = 20 };   // wait states, of all in the tables below
+#define LIKELY_SETTLED(r, ws) ((ws)->slot - (r)->time > LONGEST_WAIT && (ws)->slot - (r)->c_time > LONGEST_WAIT)
+
 static Sanitizer* shadow_of(Wave* w) { return w->worker->sanitizer; }
 static RegisterShadow* registers_of(Wave* w) { return shadow_of(w)->registers + (u64)w->index * shadow_of(w)->n_registers; }
 
-static Finding* found(Wave* w, u32 kind, u32 pc, u64 lanes) {
+__attribute__((noinline, cold)) static Finding* found(Wave* w, u32 kind, u32 pc, u64 lanes) {
   Sanitizer* s = shadow_of(w);
   u8* seen = &s->seen[(u64)pc * FOUND_KINDS + kind];
   if (*seen || s->n_findings == MAX_FINDINGS) return 0;
@@ -36,32 +39,42 @@ static u32 states_needed(const RegisterShadow* r, const Check* c, const Access* 
   }
 }
 
-static void check_registers(Wave* w, const Check* c, u32 pc) {
+// What is wrong with touching one register; rarely anything, so the questions are asked together first.
+__attribute__((noinline, cold)) static void report_register(
+    Wave* w, const Check* c, const Access* a, const RegisterShadow* r, u32 number, u64 missing, u32 pc) {
   WaveShadow* ws = &shadow_of(w)->waves[w->index];
+  u64 lanes = c->class_ == CLASS_MFMA ? ~0ull : exec_of(w);
+  Finding* f = 0;
+  if (missing && (f = found(w, a->file == FILE_SCALAR ? FOUND_UNWRITTEN_SGPR : FOUND_UNWRITTEN_VGPR, pc, missing))) f->what = number;
+  if (r->vm > ws->vm_done && (f = found(w, FOUND_NOT_WAITED_VM, pc, lanes))) {
+    f->what = number; f->need = ws->vm_issued - r->vm; f->other_pc = r->time;
+  }
+  if ((r->lgkm > ws->lgkm_done || r->smem) && (f = found(w, FOUND_NOT_WAITED_LGKM, pc, lanes))) {
+    f->what = number; f->need = r->smem ? 0 : ws->lgkm_issued - r->lgkm; f->other_pc = r->time;
+  }
+}
+
+static void check_registers(Wave* w, const Check* c, u32 pc) {
+  Sanitizer* s = shadow_of(w);
+  WaveShadow* ws = &s->waves[w->index];
   RegisterShadow* all = registers_of(w);
   u64 lanes = c->class_ == CLASS_MFMA ? ~0ull : exec_of(w);
   for (u32 i = 0; i < c->n; ++i) {
     const Access* a = &c->access[i];
-    for (u32 k = 0; k < a->count; ++k) {
-      u32 number = a->first + k + (a->file == FILE_SCALAR ? shadow_of(w)->n_vectors : 0);
+    u32 scalar = a->file == FILE_SCALAR, number = a->first + (scalar ? s->n_vectors : 0);
+    u64 wanted = a->mode & READ ? scalar ? 1 : lanes : 0;
+    for (u32 end = number + a->count; number < end; ++number) {
       RegisterShadow* r = &all[number];
-      Finding* f = 0;
-      u64 missing = a->file == FILE_SCALAR ? r->defined ? 0 : 1 : lanes & ~r->defined;
-      if (a->mode & READ && missing) f = found(w, a->file == FILE_SCALAR ? FOUND_UNWRITTEN_SGPR : FOUND_UNWRITTEN_VGPR, pc, missing);
-      if (f) f->what = number;
-      if (r->vm > ws->vm_done && (f = found(w, FOUND_NOT_WAITED_VM, pc, lanes))) {
-        f->what = number; f->need = ws->vm_issued - r->vm; f->other_pc = r->time;
-      }
-      if ((r->lgkm > ws->lgkm_done || r->smem) && (f = found(w, FOUND_NOT_WAITED_LGKM, pc, lanes))) {
-        f->what = number; f->need = r->smem ? 0 : ws->lgkm_issued - r->lgkm; f->other_pc = r->time;
-      }
+      u64 missing = wanted & ~r->defined;
+      if (UNLIKELY(missing || r->vm > ws->vm_done || r->lgkm > ws->lgkm_done || r->smem)) report_register(w, c, a, r, number, missing, pc);
+      if (LIKELY_SETTLED(r, ws)) continue;
       u32 have = ws->slot - r->time, need = r->vm || r->lgkm || r->smem ? 0 : states_needed(r, c, a, c->access[0].first);
       // A VALU write to what an MFMA still reads as SrcC.
       static const u8 AFTER_C[] = {1, 3, 7, 15};
-      if (a->mode & WRITE && c->class_ != CLASS_MFMA && r->c_passes && ws->slot - r->c_time < AFTER_C[index_of(r->c_passes)] && need <= have) {
-        need = AFTER_C[index_of(r->c_passes)]; have = ws->slot - r->c_time;
-      }
-      if (have < need && (f = found(w, FOUND_WAIT_STATES, pc, lanes))) { f->what = number; f->need = need; f->have = have; }
+      u32 since = ws->slot - r->c_time, after_c = r->c_passes ? AFTER_C[index_of(r->c_passes)] : 0;
+      if (a->mode & WRITE && c->class_ != CLASS_MFMA && since < after_c && need <= have) { need = after_c; have = since; }
+      Finding* f = have < need ? found(w, FOUND_WAIT_STATES, pc, lanes) : 0;
+      if (f) { f->what = number; f->need = need; f->have = have; }
     }
   }
 }
@@ -106,45 +119,57 @@ static void wait_for(Wave* w, const Check* c) {
     ws->lgkm_done = ws->lgkm_issued - c->lgkm;   // scalar loads return in any order: with one in flight only 0 says anything
 }
 
-// One LDS dword, of which an access touches `bytes`.
-static void touch_lds(Wave* w, const Check* c, u32 pc, u64 d, u8 bytes, u64 lane) {
-  Sanitizer* s = shadow_of(w);
-  WaveShadow* ws = &s->waves[w->index];
+// One LDS dword, of which an access touches `bytes`; true when one of them was never written.
+INLINE int touch_lds(Wave* w, Sanitizer* s, WaveShadow* ws, const Check* c, u32 pc, u64 d, u32 bytes, u64 lane) {
   LdsShadow* x = &s->lds[d];
   Finding* f = 0;
+  u16 epoch = (u16)ws->epoch;
   if (x->w_bytes & bytes && x->w_wave != w->index && !c->atomic) {
-    if (x->w_epoch == ws->epoch) f = found(w, FOUND_LDS_RACE, pc, lane);
-    else if (s->waves[x->w_wave].lgkm_at_barrier < x->w_seq) f = found(w, FOUND_LDS_IN_FLIGHT, pc, lane);
-    if (f) { f->address = 4 * d; f->other_pc = x->w_pc; f->other_wave = x->w_wave; }
+    if (UNLIKELY(x->w_epoch == epoch)) f = found(w, FOUND_LDS_RACE, pc, lane);
+    else if (UNLIKELY(s->waves[x->w_wave].lgkm_at_barrier < x->w_seq)) f = found(w, FOUND_LDS_IN_FLIGHT, pc, lane);
+    if (UNLIKELY(f != 0)) { f->address = 4 * d; f->other_pc = x->w_pc; f->other_wave = x->w_wave; }
   }
-  if (x->r_epoch != ws->epoch) { x->r_epoch = ws->epoch; x->r_waves = 0; x->r_bytes = 0; }
+  if (x->r_epoch != epoch) { x->r_epoch = epoch; x->r_waves = 0; x->r_bytes = 0; }
   if (!c->writes) {
-    x->r_bytes |= bytes; x->r_waves |= (u16)(1u << w->index); x->r_pc = pc;
-    return;
+    x->r_bytes |= (u8)bytes; x->r_waves |= (u16)(1u << w->index); x->r_pc = (u16)pc;
+    return (bytes & ~x->defined) != 0;
   }
   u32 readers = x->r_bytes & bytes ? x->r_waves & ~(1u << w->index) : 0;
-  if (readers && !c->atomic && (f = found(w, FOUND_LDS_RACE, pc, lane))) {
+  if (UNLIKELY(readers != 0) && !c->atomic && (f = found(w, FOUND_LDS_RACE, pc, lane))) {
     f->address = 4 * d; f->other_pc = x->r_pc; f->other_wave = (u32)__builtin_ctz(readers);
   }
-  if (x->w_wave != w->index || x->w_epoch != ws->epoch) x->w_bytes = 0;
-  x->defined |= bytes; x->w_bytes |= bytes; x->w_wave = (u8)w->index; x->w_epoch = ws->epoch; x->w_pc = pc; x->w_seq = ws->lgkm_issued + 1;
+  if (x->w_wave != w->index || x->w_epoch != epoch) x->w_bytes = 0;
+  x->defined |= (u8)bytes; x->w_bytes |= (u8)bytes; x->w_wave = (u8)w->index; x->w_epoch = epoch; x->w_pc = (u16)pc;
+  x->w_seq = ws->lgkm_issued + 1;
+  return 0;
 }
 
 static void check_lds(Wave* w, const Op* o, const Check* c, u32 pc) {
   Sanitizer* s = shadow_of(w);
+  WaveShadow* ws = &s->waves[w->index];
   const u32* address = &AT(u32, w, o->o[c->address_slot]);
+  u32 size = c->bytes, aligned = size % 4 == 0;
   for (u32 n = 0; n < c->addresses; ++n) {
-    u64 offset = (n ? (u64)o->aux : (u64)o->imm) * c->unit, unwritten = 0, misaligned = 0;
+    u64 offset = (n ? (u64)o->aux : (u64)o->imm) * c->unit, unwritten = 0, misaligned = 0, last = ~0ull, of = 0;
+    u32 bytes = 0;   // of dword `last`, touched by lane `of` first: neighbouring lanes often share one
     for (u64 active = exec_of(w); active; active &= active - 1) {
-      u64 lane = active & -active, at = address[__builtin_ctzll(active)] + offset, end = at + c->bytes;
-      if (end > w->lds_bytes) continue;   // the instruction itself faults
-      if (at % c->align) misaligned |= lane;
-      for (u64 d = at / 4; 4 * d < end; ++d) {
-        u8 bytes = (u8)(15u << (at > 4 * d ? at - 4 * d : 0)) & (u8)(15u >> (end < 4 * d + 4 ? 4 * d + 4 - end : 0));
-        if (!c->writes && bytes & ~s->lds[d].defined) unwritten |= lane;
-        touch_lds(w, c, pc, d, bytes, lane);
+      u64 lane = active & -active, at = address[__builtin_ctzll(active)] + offset;
+      if (at + size > w->lds_bytes) continue;   // the instruction itself faults
+      if (at & (c->align - 1)) misaligned |= lane;
+      if (aligned && !(at & 3)) {
+        for (u64 d = at / 4; d < (at + size) / 4; ++d)
+          if (touch_lds(w, s, ws, c, pc, d, 15, lane)) unwritten |= lane;
+        continue;
+      }
+      for (u64 b = at; b < at + size; ++b) {
+        if (b / 4 != last) {
+          if (bytes && touch_lds(w, s, ws, c, pc, last, bytes, of)) unwritten |= of;
+          last = b / 4; bytes = 0; of = lane;
+        }
+        bytes |= 1u << (b & 3);
       }
     }
+    if (bytes && touch_lds(w, s, ws, c, pc, last, bytes, of)) unwritten |= of;
     Finding* f;
     if (unwritten && (f = found(w, FOUND_UNWRITTEN_LDS, pc, unwritten))) f->address = address[__builtin_ctzll(unwritten)] + offset;
     if (misaligned && (f = found(w, FOUND_MISALIGNED, pc, misaligned))) {
@@ -161,9 +186,10 @@ static void check_global(Wave* w, const Op* o, const Check* c, u32 pc) {
   u32 va = o->o[c->address_slot], sa = o->o[c->saddr_slot];
   Uv address = sa ? get_M(w, sa) + __builtin_convertvector(AT(uv, w, va), Uv) : get_U(w, va);
   Finding* f;
+  const Range* r = 0;
   for (u64 active = exec_of(w); active; active &= active - 1) {
     u64 lane = active & -active, a = address[__builtin_ctzll(active)] + (u64)o->imm;
-    const Range* r = find_range(l, a, c->bytes);
+    if (!r || a - r->base >= r->size || r->size - (a - r->base) < c->bytes) r = find_range(l, a, c->bytes);
     if (!r) continue;
     if (a % c->align && (f = found(w, FOUND_MISALIGNED, pc, lane))) { f->address = a; f->need = c->align; }
     GlobalShadow* g = s->global[r - l->ranges];

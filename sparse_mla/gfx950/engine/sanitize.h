@@ -46,7 +46,8 @@ typedef struct {
   u64 all_lanes, not_finite;    // lanes with a NaN or infinity among the operands of the instruction at hand
 } WaveShadow;
 // Of one LDS dword: its last writer, who read it since the barrier, and which of its bytes that concerns.
-typedef struct { u32 w_pc, w_epoch, w_seq, r_pc, r_epoch; u16 r_waves; u8 w_wave, w_bytes, r_bytes, defined, pad[2]; } LdsShadow;
+// Small, because a tile touches tens of thousands; an epoch of 65,536 barriers ago counts as this one.
+typedef struct { u32 w_seq; u16 w_pc, w_epoch, r_pc, r_epoch, r_waves; u8 w_wave, w_bytes, r_bytes, defined, pad[2]; } LdsShadow;
 typedef struct { u32 w_group, w_pc, r_group, r_pc; } GlobalShadow;   // of one dword; groups count from 1, ~0: several
 
 typedef struct {
