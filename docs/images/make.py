@@ -12,8 +12,7 @@ from sparse_mla.widgets.lane_map import lane_explorer
 
 def lane_map() -> Figure:
     """Which lane holds which element of an MFMA's operands."""
-    figure: Figure = lane_explorer("16x16x32", "A", 5, 9, static=True)
-    return figure
+    return lane_explorer("16x16x32", "A", 5, 9, static=True)  # type: ignore[no-any-return]
 
 
 def tile_mix() -> Figure:
@@ -27,7 +26,6 @@ PICTURES = {"lane_map.png": lane_map, "tile_mix.png": tile_mix}
 
 if __name__ == "__main__":
     for name, draw in PICTURES.items():
-        path = Path(__file__).with_name(name)
         figure = draw()
-        figure.save(str(path))
-        print(f"{path.name}: {figure.alt}")
+        Path(__file__).with_name(name).write_bytes(figure.png)
+        print(f"{name}: {figure.alt}")

@@ -17,17 +17,17 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
-from sparse_mla.plot.style import CARD, INK, RC, kind
+from sparse_mla.errors import InputError
+from sparse_mla.plot.style import CARD, INK, KINDS, RC
 
 DPI = 144  # 1.5 pixels a CSS pixel: sharp on a dense screen, and a figure stays near 50 kB
 
 
-def badge(kind_name: str, source: str = "") -> str:
+def badge(kind: str, source: str) -> str:
     """A small HTML label: how a number was obtained, and by what. The word carries the meaning, not the colour."""
-    look = kind(kind_name)
-    words = f"<b>{look.name}</b>" + (f" · {html.escape(source)}" if source else "")
+    look = KINDS[kind]
     style = f"background:{look.paper};color:{look.ink};border:1px solid;border-radius:9px;padding:1px 8px;font-size:85%"
-    return f'<span style="{style}" title="{html.escape(look.means)}">{words}</span>'
+    return f'<span style="{style}" title="{html.escape(look.means)}"><b>{kind}</b> · {html.escape(source)}</span>'
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,8 @@ class Figure:
     table: pd.DataFrame
 
     def __post_init__(self) -> None:
-        kind(self.kind)
+        if self.kind not in KINDS:
+            raise InputError(f"kind {self.kind!r} is not known; a number is one of {', '.join(KINDS)}")
 
     @property
     def alt(self) -> str:
@@ -65,11 +66,6 @@ class Figure:
         with mpl.rc_context(RC):
             self.canvas.savefig(out, format="png", dpi=DPI, metadata={"Software": None})
         return out.getvalue()
-
-    def save(self, path: str) -> None:
-        """Write the picture to `path` as PNG."""
-        with open(path, "wb") as file:
-            file.write(self.png)
 
     def __repr__(self) -> str:
         return self.text

@@ -8,51 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from cycler import cycler
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 
-from sparse_mla.errors import InputError
-
-CARD, INK, FAINT = "#fbfaf7", "#23262b", "#8a8f98"
+CARD, INK = "#fbfaf7", "#23262b"
 # Okabe and Ito's eight colours, without the yellow (too pale on the card); order gives the largest steps first.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 MAGNITUDE = "cividis"  # ordered in lightness, so it also reads in grey
 
 
-@dataclass(frozen=True)
-class Kind:
-    """How a number was obtained: badge colours, a hatch for bars and a dash for lines (never colour alone)."""
+class Kind(NamedTuple):
+    """How a number was obtained: the colours of its badge, and what the word means."""
 
-    name: str
     ink: str
     paper: str
-    hatch: str
-    dash: str
     means: str
 
 
-KINDS: dict[str, Kind] = {
-    kind.name: kind
-    for kind in (
-        Kind("measured", "#004a75", "#d8ecf8", "", "-", "timed or read on a device that is named"),
-        Kind("emulated", "#00543d", "#d6f0e6", "//", "--", "counted while the machine code was executed: exact"),
-        Kind("modelled", "#7a4a00", "#fdecc8", "..", ":", "came out of a formula or the timing model"),
-        Kind("published", "#7a2c5c", "#f7e1ee", "xx", "-.", "somebody else's figure, cited"),
-    )
+KINDS = {
+    "measured": Kind("#004a75", "#d8ecf8", "timed or read on a device that is named"),
+    "emulated": Kind("#00543d", "#d6f0e6", "counted while the machine code was executed: exact"),
+    "modelled": Kind("#7a4a00", "#fdecc8", "came out of a formula or the timing model"),
+    "published": Kind("#7a2c5c", "#f7e1ee", "somebody else's figure, cited"),
 }
-
-
-def kind(name: str) -> Kind:
-    """The kind called `name`; an unknown one is an error that lists the four."""
-    if name not in KINDS:
-        raise InputError(f"kind {name!r} is not known; a number is one of {', '.join(KINDS)}")
-    return KINDS[name]
-
 
 RC: Any = {
     "figure.facecolor": CARD,
@@ -60,7 +42,7 @@ RC: Any = {
     "savefig.facecolor": CARD,
     "text.color": INK,
     "axes.labelcolor": INK,
-    "axes.edgecolor": FAINT,
+    "axes.edgecolor": "#8a8f98",
     "xtick.color": INK,
     "ytick.color": INK,
     "font.family": "DejaVu Sans",  # ships with matplotlib, so a picture is the same on every machine

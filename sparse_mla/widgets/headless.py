@@ -8,7 +8,7 @@ default settings named, everywhere else.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from IPython.core.getipython import get_ipython
@@ -35,34 +35,25 @@ def headless(override: bool | None = None) -> bool:
     return getattr(kernel, "_allow_stdin", None) is not True
 
 
-def control(
-    show: Callable[..., Any], override: bool | None = None, /, **settings: tuple[Any, Sequence[Any] | Mapping[str, Any]]
-) -> None:
-    """Display `show(**values)` and, in a live session, one labelled slider or menu for each setting.
+def control(show: Callable[..., Any], override: bool | None = None, /, **settings: tuple[Any, Sequence[Any]]) -> None:
+    """Display `show(**values)` and, in a live session, one labelled slider (of numbers) or menu (of words) for each setting.
 
-    A setting is `name=(default, choices)`; numbers become a slider, words (or a mapping of label to value) a menu.
+    A setting is `name=(default, choices)`.
     """
     for name, (default, choices) in settings.items():
-        allowed = list(choices.values()) if isinstance(choices, Mapping) else list(choices)
-        if default not in allowed:
-            raise InputError(f"control {name}: the default {default!r} is not among its choices {allowed}")
+        if default not in choices:
+            raise InputError(f"control {name}: the default {default!r} is not among its choices {list(choices)}")
     if headless(override):
         for name, (default, choices) in settings.items():
-            offered = list(choices)
-            few = ", ".join(map(str, offered if len(offered) <= 8 else [*offered[:3], "...", offered[-1]]))
-            print(f"{name} = {default}   (live: {few})")
+            print(f"{name} = {default}   (live: {', '.join(map(str, choices))})")
         display(show(**{name: default for name, (default, _) in settings.items()}))  # type: ignore[no-untyped-call]
         return
     import ipywidgets as widgets  # a live session only: papermill runs need no widget library
 
-    made = {name: _input(widgets, name, *spec) for name, spec in settings.items()}
+    made = {}
+    for name, (default, choices) in settings.items():
+        kind = widgets.Dropdown if isinstance(default, str) else widgets.SelectionSlider  # both work by keyboard
+        look = {"description": name.replace("_", " "), "style": {"description_width": "9em"}}
+        made[name] = kind(options=choices, value=default, **look)
     output = widgets.interactive_output(lambda **values: display(show(**values)), made)  # type: ignore[no-untyped-call]
     display(widgets.VBox([*made.values(), output]))  # type: ignore[no-untyped-call]
-
-
-def _input(widgets: Any, name: str, default: Any, choices: Sequence[Any] | Mapping[str, Any]) -> Any:
-    """A slider over numbers, a menu over anything else; both work by keyboard and carry the setting's name."""
-    options = list(choices.items()) if isinstance(choices, Mapping) else list(choices)
-    numbers = not isinstance(choices, Mapping) and all(isinstance(choice, int | float) for choice in options)
-    kind = widgets.SelectionSlider if numbers else widgets.Dropdown
-    return kind(options=options, value=default, description=name.replace("_", " "), style={"description_width": "9em"})

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 from typing import Any
 
+import ipywidgets
 import pytest
 
 from sparse_mla.errors import InputError
@@ -10,54 +11,62 @@ from sparse_mla.widgets import headless as module
 from sparse_mla.widgets.headless import VARIABLE, control, headless
 
 
-def session(monkeypatch: pytest.MonkeyPatch, **kernel: Any) -> None:
+def session(**kernel: bool) -> SimpleNamespace:
+    return SimpleNamespace(kernel=SimpleNamespace(**kernel))
+
+
+LIVE = session(_allow_stdin=True)
+
+
+@pytest.mark.parametrize(
+    "argument, variable, ipython, expected",
+    [
+        (None, None, LIVE, False),  # the one that can be asked
+        (None, None, session(_allow_stdin=False), True),  # papermill
+        (None, None, session(), True),
+        (None, None, None, True),
+        (None, "1", LIVE, True),
+        (None, "0", None, False),
+        (False, "1", LIVE, False),
+    ],
+)
+def test_argument_beats_variable_beats_session(
+    argument: bool | None, variable: str | None, ipython: Any, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
-    monkeypatch.setattr(module, "get_ipython", lambda: SimpleNamespace(kernel=SimpleNamespace(**kernel)))
+    if variable is not None:
+        monkeypatch.setenv(VARIABLE, variable)
+    monkeypatch.setattr(module, "get_ipython", lambda: ipython)
+    assert headless(argument) is expected
 
 
-def test_a_live_session_is_the_one_that_can_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    session(monkeypatch, _allow_stdin=True)
-    assert not headless()
-
-
-@pytest.mark.parametrize("kernel", [{"_allow_stdin": False}, {}])
-def test_papermill_and_unknown_sessions_are_headless(monkeypatch: pytest.MonkeyPatch, kernel: dict[str, bool]) -> None:
-    session(monkeypatch, **kernel)
-    assert headless()
-
-
-def test_no_ipython_is_headless(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(VARIABLE, raising=False)
-    monkeypatch.setattr(module, "get_ipython", lambda: None)
-    assert headless()
-
-
-def test_argument_beats_variable_beats_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    session(monkeypatch, _allow_stdin=True)
-    monkeypatch.setenv(VARIABLE, "1")
-    assert headless()
-    assert not headless(False)
+def test_another_value_of_the_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "yes")
     with pytest.raises(InputError, match="may be 0"):
         headless()
 
 
-def test_headless_control_shows_the_defaults_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    shown: list[Any] = []
-    monkeypatch.setattr(module, "display", shown.append)
-    control(lambda rows, kind: f"{rows} {kind}", True, rows=(4, [1, 2, 4]), kind=("b", {"first": "a", "second": "b"}))
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What was displayed."""
+    found: list[Any] = []
+    monkeypatch.setattr(module, "display", found.append)
+    return found
+
+
+def show(rows: int, kind: str) -> str:
+    return f"{rows} {kind}"
+
+
+def test_headless_control_shows_the_defaults_once(shown: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    control(show, True, rows=(4, [1, 2, 4]), kind=("b", ["a", "b"]))
     assert shown == ["4 b"]
-    assert capsys.readouterr().out == "rows = 4   (live: 1, 2, 4)\nkind = b   (live: first, second)\n"
+    assert capsys.readouterr().out == "rows = 4   (live: 1, 2, 4)\nkind = b   (live: a, b)\n"
 
 
-def test_live_control_follows_its_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
-    import ipywidgets
-
-    shown: list[Any] = []
-    monkeypatch.setattr(module, "display", shown.append)
-    control(lambda rows, kind: f"{rows} {kind}", False, rows=(4, [1, 2, 4]), kind=("b", ["a", "b"]))
-    box = shown.pop()
-    rows, kind, _ = box.children
+def test_live_control_follows_its_inputs(shown: list[Any]) -> None:
+    control(show, False, rows=(4, [1, 2, 4]), kind=("b", ["a", "b"]))
+    rows, kind, _ = shown.pop().children
     assert isinstance(rows, ipywidgets.SelectionSlider)
     assert isinstance(kind, ipywidgets.Dropdown)
     assert (rows.description, rows.value) == ("rows", 4)
