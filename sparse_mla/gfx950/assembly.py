@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from sparse_mla.errors import AssemblyError, InputError
+from sparse_mla.gfx950.data import Data
 
 _SPECIAL = {"vcc": (106, 2), "vcc_lo": (106, 1), "vcc_hi": (107, 1), "m0": (124, 1), "exec": (126, 2), "exec_lo": (126, 1),
             "exec_hi": (127, 1), "flat_scratch": (102, 2), "flat_scratch_lo": (102, 1), "flat_scratch_hi": (103, 1)}  # fmt: skip
@@ -70,13 +71,14 @@ class Argument:
 @dataclass
 class Kernel:
     """One kernel: its instructions, labels (name -> index), the `.amdhsa_*` directives of its descriptor and, where the text
-    has metadata, its arguments."""
+    has metadata, its arguments. `data` is shared by all kernels of a text."""
 
     name: str
     instructions: list[Instruction] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
     descriptor: dict[str, int] = field(default_factory=dict)
     arguments: list[Argument] = field(default_factory=list)
+    data: Data | None = None
 
     @property
     def explicit_arguments(self) -> list[Argument]:
@@ -174,6 +176,7 @@ def parse(text: str) -> Program:
     Raises AssemblyError, with the line, for an operand or modifier that is not AMDGPU syntax.
     """
     files: dict[int, str] = {}
+    data = Data(text)
     bodies: dict[str, Kernel] = {}
     kernels: dict[str, Kernel] = {}
     functions = set(re.findall(r"\.type\s+([\w.$]+),\s*@function", text))
@@ -200,6 +203,7 @@ def parse(text: str) -> Program:
             elif word == ".amdhsa_kernel":
                 name = rest.strip()
                 descriptor = kernels[name] = bodies.get(name, Kernel(name))
+                descriptor.data = data
             elif word == ".end_amdhsa_kernel":
                 descriptor = None
             elif descriptor is not None and word.startswith(".amdhsa_"):
@@ -208,7 +212,9 @@ def parse(text: str) -> Program:
             elif word == ".size":
                 body = None  # what follows a function is data
         elif body is not None:
-            body.instructions.append(parse_instruction(line.replace("\t", " "), number, source))
+            line = line.replace("\t", " ")
+            ins = parse_instruction(data.resolve(line), number, source)
+            body.instructions.append(replace(ins, text=line) if "@" in line else ins)
     for name, arguments in _arguments(text):
         if name in kernels:
             kernels[name].arguments = arguments

@@ -17,6 +17,7 @@ import numpy as np
 from sparse_mla.errors import InputError, KernelFault
 from sparse_mla.gfx950 import native
 from sparse_mla.gfx950.assembly import Kernel, parse_instruction
+from sparse_mla.gfx950.data import BASE
 from sparse_mla.gfx950.decode import HARDWARE_SGPRS, SGPR_OFFSET, TEMPORARIES, Code, decode
 from sparse_mla.gfx950.dispatch import fill_hidden, packet
 from sparse_mla.gfx950.memory import Memory
@@ -120,6 +121,8 @@ class _Run:
 
     def __init__(self, code: Code, memory: Memory, lds_bytes: int, n_waves: int) -> None:
         self.code, self.memory = code, memory
+        if (data := code.kernel.data) and len(data.bytes):
+            memory.place(BASE, data.bytes, "the kernel's data")
         self.ops = code.ops.copy()
         self.ops["run"] = np.array(native.engine().handlers, np.uint64)[self.ops["run"]]
         self.ops["target"] = self.ops["target"] * self.ops.itemsize + self.ops.ctypes.data

@@ -3,7 +3,7 @@ one is caught."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from typing import Any
 
 from sparse_mla.errors import InputError
@@ -39,6 +39,12 @@ class Memory:
         self.ranges.append((base, span, host, name))
         self._kept.append(array)
         return base
+
+    def place(self, base: int, array: Any, name: str) -> None:
+        """Maps a NumPy array at an address outside of what `map` gives, in place of what was there."""
+        self._kept.append(array)
+        self.ranges = [entry for entry in self.ranges if entry[0] != base]
+        insort(self.ranges, (base, array.nbytes, array.ctypes.data, name))
 
     def describe(self, address: int) -> str:
         """Where an address lies, in words."""

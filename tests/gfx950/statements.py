@@ -176,6 +176,7 @@ SALU: dict[str, Statement] = {
     "s_cmov_b32": lambda d, a, scc: a if scc else d,
     "s_not_b32": lambda a: nz(~a, 32),
     "s_not_b64": lambda a: nz(~a),
+    "s_getpc_b64": lambda: 0,  # ours: code lies at 0, its data at known addresses
     "s_brev_b32": lambda a: reverse(a),
     "s_bcnt1_i32_b32": lambda a: nz(a.bit_count()),
     "s_bcnt1_i32_b64": lambda a: nz(a.bit_count()),

@@ -15,6 +15,7 @@ s_movk_i32            d=si a:si             | (i16)a
 s_cmov_b32            d+su a:su             | SCC ? a : d
 s_not_b32             d=su a:su             | d = ~a; SCC = d != 0
 s_not_b64             d=sU a:sU             | d = ~a; SCC = d != 0
+s_getpc_b64           d=sU                  | 0
 s_brev_b32            d=su a:su             | __builtin_bitreverse32(a)
 s_bcnt1_i32_b32       d=su a:su             | d = (u32)__builtin_popcount(a); SCC = d != 0
 s_bcnt1_i32_b64       d=su a:sU             | d = (u32)__builtin_popcountll(a); SCC = d != 0
