@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
+
 
 class SparseMlaError(Exception):
     """Base of every error this package raises on purpose."""
@@ -27,36 +29,22 @@ class BackendError(SparseMlaError):
     """The place asked to run on (a GPU, say) is not available here."""
 
 
+@dataclass(eq=False)
 class KernelFault(SparseMlaError):
     """An executing kernel did something illegal; the fields say what, where in the source, and by which lane."""
 
-    def __init__(
-        self,
-        reason: str,
-        *,
-        kernel: str,
-        source_line: str | None = None,
-        instruction: str | None = None,
-        workgroup: tuple[int, int, int] | None = None,
-        wave: int | None = None,
-        lane: int | None = None,
-        address: int | None = None,
-    ) -> None:
-        self.reason = reason
-        self.kernel = kernel
-        self.source_line = source_line
-        self.instruction = instruction
-        self.workgroup = workgroup
-        self.wave = wave
-        self.lane = lane
-        self.address = address
-        where = {
-            "source": source_line,
-            "instruction": instruction,
-            "workgroup": workgroup,
-            "wave": wave,
-            "lane": lane,
-            "address": None if address is None else f"{address:#x}",
-        }
-        lines = [f"{kernel}: {reason}", *(f"  {name:11} {value}" for name, value in where.items() if value is not None)]
-        super().__init__("\n".join(lines))
+    reason: str
+    _: KW_ONLY
+    kernel: str
+    source_line: str | None = None
+    instruction: str | None = None
+    workgroup: tuple[int, int, int] | None = None
+    wave: int | None = None
+    lane: int | None = None
+    address: int | None = None
+
+    def __str__(self) -> str:
+        known = {"source": self.source_line, "instruction": self.instruction, "workgroup": self.workgroup, "wave": self.wave}
+        known |= {"lane": self.lane, "address": None if self.address is None else f"{self.address:#x}"}
+        where = [f"  {name:11} {value}" for name, value in known.items() if value is not None]
+        return "\n".join([f"{self.kernel}: {self.reason}", *where])
