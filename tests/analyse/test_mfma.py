@@ -62,10 +62,11 @@ def test_partners_are_the_terms_of_a_product(shape: Shape) -> None:
         *(("sums over", "A", 3, k, shape.place("A", 3, k)) for k in range(shape.k)),
         *(("sums over", "B", k, 5, shape.place("B", k, 5)) for k in range(shape.k)),
     }
-    for operand, row, column in (("A", 3, 2), ("B", 2, 5)):
-        found = shape.partners(operand, row, column)
-        assert len(found) == 1 + 2 * shape.m
-        assert found.place[0] == shape.place(operand, row, column)
+    for chosen in (("A", 3, 2), ("B", 2, 5)):
+        partners = shape.partners(*chosen).iloc[1:]
+        assert len(partners) == 2 * shape.m
+        for _, *partner, _ in partners.itertuples(index=False):  # who is a partner is one back
+            assert chosen in shape.partners(*partner)[["operand", "row", "column"]].itertuples(index=False, name=None)
 
 
 def test_chained_products_need_no_lane_exchange() -> None:
@@ -81,6 +82,7 @@ def test_chained_products_need_no_lane_exchange() -> None:
     [
         (lambda: shape("8x8x8"), "16x16x32, 32x32x16"),
         (lambda: SHAPES["16x16x32"].place("A", 16, 0), r"A\[16\]\[0\] is outside A\[16\]\[32\]"),
+        (lambda: SHAPES["16x16x32"].place("B", 0, 16), r"B\[0\]\[16\] is outside"),
         (lambda: SHAPES["16x16x32"].place("C", 0, 0), "an MFMA has A, B and D"),
         (lambda: to_bf16(257.0), "exactly"),
     ],
