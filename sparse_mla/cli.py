@@ -17,33 +17,34 @@ TOUR_FOLDER = "build/tour"
 NOTEBOOK_FOLDER = "build/notebooks"
 
 
-def _show(data: Any, as_json: bool, text: Callable[[], object]) -> None:
-    """Print `data` as JSON, or what `text` gives, which is not asked for otherwise."""
-    print(json.dumps(data, indent=2) if as_json else text())
+def _show(data: Any, as_json: bool) -> None:
+    """Print rows as a table and anything else in its own words, or either as JSON."""
+    if as_json:
+        print(json.dumps(data if isinstance(data, list) else data.as_dict(), indent=2))
+    elif isinstance(data, list):
+        from sparse_mla import tables
+
+        print(tables.text(data))
+    else:
+        print(data)
 
 
-def _doctor(args: argparse.Namespace) -> int:
+def _doctor(args: argparse.Namespace) -> None:
     from sparse_mla.doctor import examine
 
-    report = examine()
-    _show(report.as_dict(), args.json, lambda: report)
-    return 0
+    _show(examine(), args.json)
 
 
-def _cases(args: argparse.Namespace) -> int:
+def _cases(args: argparse.Namespace) -> None:
     from sparse_mla import tables
 
-    rows = tables.cases()
-    _show(rows, args.json, lambda: tables.text(rows))
-    return 0
+    _show(tables.cases(), args.json)
 
 
-def _build(args: argparse.Namespace) -> int:
+def _build(args: argparse.Namespace) -> None:
     from sparse_mla import tables
 
-    rows = tables.resources(args.kernel, args.compiler)
-    _show(rows, args.json, lambda: tables.text(rows))
-    return 0
+    _show(tables.resources(args.kernel, args.compiler), args.json)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -54,32 +55,27 @@ def _run(args: argparse.Namespace) -> int:
     if args.case and shape:
         raise InputError(f"--case {args.case} already says the shape; leave out --{', --'.join(shape)}")
     case = Case.named(args.case) if args.case else Case.make(**(SHAPE | shape))
-    result = run(args.kernel, case, on=args.on, split_k=args.split_k, partials=args.partials, sanitize=args.sanitize)
-    _show(result.as_dict(), args.json, lambda: result)
+    split_k = args.split_k if args.split_k == "auto" else int(args.split_k)
+    result = run(args.kernel, case, on=args.on, split_k=split_k, partials=args.partials, sanitize=args.sanitize)
+    _show(result, args.json)
     return 1 if result.findings else 0
 
 
-def _isa(args: argparse.Namespace) -> int:
+def _isa(args: argparse.Namespace) -> None:
     from sparse_mla import tables
 
     if args.rows:
-        rows = tables.instructions()
-        _show(rows, args.json, lambda: tables.text(rows))
+        _show(tables.instructions(), args.json)
     elif args.kernel is None:
-        raise InputError(
-            "name a kernel (`sparse-mla build` lists them), or give --rows for the instructions that the emulator knows"
-        )
+        raise InputError("name a kernel (`sparse-mla build` lists them), or give --rows for what the emulator knows")
     else:
         print(tables.assembly(args.kernel))
-    return 0
 
 
-def _bench(args: argparse.Namespace) -> int:
+def _bench(args: argparse.Namespace) -> None:
     from sparse_mla.execute.bench import bench_emulator
 
-    result = bench_emulator()
-    _show(result.as_dict(), args.json, lambda: result)
-    return 0
+    _show(bench_emulator(), args.json)
 
 
 def _notebooks(args: argparse.Namespace) -> int:
@@ -87,20 +83,18 @@ def _notebooks(args: argparse.Namespace) -> int:
 
     if args.action == "list":
         found = [{"name": name, "file": str(path)} for name, path in available().items()]
-        _show(found, args.json, lambda: "\n".join(f"{row['name']}  {row['file']}" for row in found))
+        print(json.dumps(found, indent=2) if args.json else "\n".join(f"{row['name']}  {row['file']}" for row in found))
         return 0
-    failed = 0
     runs = []
     for path in choose(args.names):
         done = execute(path, Path(args.out), {name: literal(value) for name, value in args.parameter})
-        failed += done.error is not None
         runs.append({"name": done.name, "seconds": round(done.seconds, 1), "page": str(done.page), "error": done.error})
         if not args.json:
             print(f"{'failed' if done.error else 'ok    '}  {done.seconds:6.1f} s  {done.page}", flush=True)
             print(done.error or "", end="", file=sys.stderr)
     if args.json:
         print(json.dumps(runs, indent=2))
-    return 1 if failed else 0
+    return 1 if any(run["error"] for run in runs) else 0
 
 
 def _tour(args: argparse.Namespace) -> int:
@@ -112,12 +106,6 @@ def _tour(args: argparse.Namespace) -> int:
 SHAPE = {"heads": 16, "rows": 4, "main": 128, "extra": 1024, "seed": 0}
 LARGEST = 1 << 20
 SPLITS = ("auto", "1", "2", "4", "8", "16")
-
-
-def _split(text: str) -> str | int:
-    if text not in SPLITS:
-        raise argparse.ArgumentTypeError(f"{text!r}; it may be {', '.join(SPLITS)}")
-    return text if text == "auto" else int(text)
 
 
 def integer(text: str) -> int:
@@ -136,7 +124,9 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"sparse-mla {__version__}")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def add(name: str, run: Callable[[argparse.Namespace], int], what: str, *, data: bool = True) -> argparse.ArgumentParser:
+    def add(
+        name: str, run: Callable[[argparse.Namespace], int | None], what: str, *, data: bool = True
+    ) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
         command.set_defaults(command=run)
         if data:
@@ -154,7 +144,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--case", metavar="NAME", help="a named shape; `sparse-mla cases` lists them")
     for name, default in SHAPE.items():
         run.add_argument(f"--{name}", type=integer, metavar="N", help=f"of a shape without a name (default {default})")
-    run.add_argument("--split-k", type=_split, default="auto", metavar="|".join(SPLITS), help="parts a row is split into")
+    run.add_argument("--split-k", choices=SPLITS, default="auto", help="parts a row is split into")
     run.add_argument("--partials", choices=("fp32", "bf16"), default="fp32", help="how split parts are stored")
     run.add_argument(
         "--sanitize", action="store_true", help="check every executed instruction; exit with 1 when something is found"
@@ -184,17 +174,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. 0: done; 1: something that ran failed; 2: what was asked for cannot be done, and why."""
     args = parser().parse_args(arguments)
     try:
-        code: int = args.command(args)
+        code: int = args.command(args) or 0
         sys.stdout.flush()
         return code
-    except SparseMlaError as problem:
-        print(f"sparse-mla: {problem}", file=sys.stderr)
-        return 2
     except BrokenPipeError:
         # The reader (`| head`) has enough; point stdout away so that closing it says nothing either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as problem:  # a folder that cannot be written, say; its words name the path
+    except (SparseMlaError, OSError) as problem:  # OSError: a folder that cannot be written, say; its words name the path
         print(f"sparse-mla: {problem}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

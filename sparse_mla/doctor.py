@@ -110,8 +110,7 @@ def _engine() -> str:
 def _torch() -> str:
     import torch
 
-    found = {"ROCm": torch.version.hip, "CUDA": torch.version.cuda}
-    return f"{torch.__version__} ({' '.join(f'{kind} {version}' for kind, version in found.items() if version) or 'CPU build'})"
+    return str(torch.__version__)
 
 
 def _gpu() -> str:

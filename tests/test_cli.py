@@ -19,12 +19,8 @@ def test_run_prints_one_json_object() -> None:
     done = sparse_mla("run", "base", *shape, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     result = json.loads(done.stdout)
-    assert result["kernel"] == "base"
-    assert result["kind"] == "emulated"
+    assert (result["kernel"], result["kind"]) == ("base", "emulated")
     assert 0 < result["rel_l2"] <= 3e-3
-    assert 0 < result["max_abs"] < 0.1
-    assert result["wave_instructions"] > 1000
-    assert result["seconds"] > 0
     assert result["split_k"] in (1, 2, 4, 8, 16)
 
 
@@ -36,7 +32,7 @@ def test_run_prints_one_json_object() -> None:
         (("run", "base", "--case", "pro-csa-h16", "--rows", "3"), "leave out --rows"),
         (("run", "base", "--heads", "0"), "at least 1 head"),
         (("run", "base", "--main", "-5"), "no negative length"),
-        (("run", "base", "--split-k", "3"), "auto, 1, 2, 4, 8, 16"),
+        (("run", "base", "--split-k", "3"), "invalid choice: '3' (choose from"),
         (("run", "base", "--rows", "two"), "invalid integer value: 'two'"),
         (("run", "base", "--seed", "99999999999999999999"), "more than 1,048,576"),
         (("tour", "--out", "/dev/null/tour"), "/dev/null/tour"),

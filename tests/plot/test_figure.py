@@ -15,7 +15,7 @@ def drawn(**change: object) -> Figure:
     with canvas(3, 2) as (fig, axis):
         axis.plot([1, 2, 4])
     given = {"title": "A <b>title", "finding": "It rises & rises.", "kind": "emulated", "source": "base kernel"}
-    return Figure(fig, **(given | change), table=pd.DataFrame({"x": [1, 2], "y<": [3.5, 4]}))  # type: ignore[arg-type]
+    return Figure(fig, **(given | change), table=pd.DataFrame({"x": [1, 2], "<s>": [3.5, 4]}))  # type: ignore[arg-type]
 
 
 def test_mime_bundle_has_picture_html_and_text() -> None:
@@ -34,11 +34,11 @@ def test_html_is_a_figure_with_alt_text_and_nothing_unescaped() -> None:
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
             seen.append((tag, dict(attrs)))
 
-    Reader().feed(drawn(source="a <i>source")._repr_html_())
-    # One b round the title and one in the badge; none out of the title, and no i out of the source.
+    Reader().feed(drawn(source="a <i>source", finding="It <u>rises.")._repr_html_())
+    # One b round the title and one in the badge; none out of the title, no i, u or s out of source, finding and table.
     assert sorted(tag for tag, _ in seen) == ["b", "b", "br", "details", "figcaption", "figure", "img", "pre", "span", "summary"]
     image = dict(seen)["img"]
-    assert image["alt"] == "A <b>title. It rises & rises."
+    assert image["alt"] == "A <b>title. It <u>rises."
     assert str(image["src"]).startswith("data:image/png;base64,")
 
 
