@@ -65,7 +65,7 @@ def _pack(argument: Argument, value: Any, name: str, memory: Memory) -> bytes:
 
 def fill_hidden(kernel: Kernel, kernarg: bytes, grid: Three, block: Three, dynamic_lds: int) -> bytes:
     """`kernarg` to the segment's full size with the launch's shape in its hidden arguments. What has no home here (the host
-    call and printf buffers, heaps, queues) is null."""
+    call and printf buffers, heaps, queues) stays as given, or null."""
     size = kernel.descriptor.get("kernarg_size", 0)
     explicit = max((a.offset + a.size for a in kernel.explicit_arguments), default=0) if kernel.arguments else size
     if not explicit <= len(kernarg) <= size:
@@ -76,8 +76,7 @@ def fill_hidden(kernel: Kernel, kernarg: bytes, grid: Three, block: Three, dynam
         known |= {f"block_count_{d}": grid[i], f"group_size_{d}": block[i], f"remainder_{d}": 0, f"global_offset_{d}": 0}
     segment = bytearray(kernarg.ljust(size, b"\0"))
     for a in kernel.arguments:
-        if a.hidden:
-            value = known.get(a.value_kind.removeprefix("hidden_"), 0)
+        if a.hidden and (value := known.get(a.value_kind.removeprefix("hidden_"))) is not None:
             segment[a.offset : a.offset + a.size] = value.to_bytes(a.size, "little")
     return bytes(segment)
 
