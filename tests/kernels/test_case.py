@@ -80,17 +80,11 @@ def test_what_is_not_read_is_poisoned_and_what_is_read_is_not(name: str) -> None
         kv = cache.read(range(cache.num_slots))
         assert torch.equal(kv.isfinite().all(dim=1), read)
         assert not read[0]
-        nope, rope = kv[~read, :448].isnan(), kv[~read, 448:].isnan()
         data, scale = cache.read_records((~read).nonzero()[:, 0])
-        fp8_nan = (data[:, :448] & 0x7F == 0x7F).all(1)
-        kinds = {
-            "all": fp8_nan & (scale == 255).all(1) & rope.all(1),
-            "fp8": fp8_nan & (scale != 255).all(1) & ~rope.any(1),
-            "scale": ~(data[:, :448] & 0x7F == 0x7F).any(1) & nope.all(1) & ~rope.any(1),
-            "rope": rope.all(1) & ~nope.any(1),
-        }
-        assert all(kind.any() for kind in kinds.values()), {kind: int(hits.sum()) for kind, hits in kinds.items()}
-        assert {0x7F, 0xFF} <= set(data[fp8_nan, :448].flatten().tolist())
+        assert {0x7F, 0xFF} <= set(data[(data[:, :448] & 0x7F == 0x7F).all(1), :448].flatten().tolist())
+        parts = (data[:, :448] & 0x7F == 0x7F, scale == 255, kv[~read, 448:].isnan())
+        kinds = {tuple(kind) for kind in torch.stack([part.all(1) for part in parts], 1).tolist()}
+        assert kinds == {(True, True, True), (True, False, False), (False, True, False), (False, False, True)}
         assert segment.indices.numel() > int(segment.indptr[-1])
         assert (segment.indices[int(segment.indptr[-1]) :] == 0).all()
     assert inputs.q.isfinite().all()

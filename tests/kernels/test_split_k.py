@@ -9,6 +9,7 @@ from sparse_mla.kernels.split_k import (
     REDUCE_COST,
     TILE_COST,
     WORKGROUP_COST,
+    Lens,
     modelled_cost,
     plan_split,
     workspace_shape,
@@ -62,18 +63,20 @@ def test_the_cost_is_that_of_dealing_workgroups_to_compute_units(rows: list[tupl
     assert extra == pytest.approx(0) if split == 1 else extra >= REDUCE_COST - 1e-9
 
 
-def test_bad_lengths_are_refused() -> None:
-    with pytest.raises(InputError, match="2 rows and extra_lens 1"):
-        plan_split([1, 2], [1], 16)
-    with pytest.raises(InputError, match="not negative"):
-        plan_split([1, -2], None, 16)
-    with pytest.raises(InputError, match="heads is 0"):
-        plan_split([1], None, 0)
-    with pytest.raises(InputError, match="main_lens is on meta"):
-        plan_split(torch.zeros(3, dtype=torch.int32, device="meta"), None, 16)
+@pytest.mark.parametrize(
+    "main, extra, heads, says",
+    [
+        ([1, 2], [1], 16, "2 rows and extra_lens 1"),
+        ([1, -2], None, 16, "not negative"),
+        ([1], None, 0, "heads is 0"),
+        (torch.zeros(3, dtype=torch.int32, device="meta"), None, 16, "main_lens is on meta"),
+    ],
+)
+def test_bad_lengths_are_refused(main: Lens, extra: Lens | None, heads: int, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        plan_split(main, extra, heads)
 
 
 def test_workspace() -> None:
     assert workspace_shape(rows=3, heads=17, split_k=4) == ((3, 4, 17, 512), (3, 4, 17, 2))
-    acc, ml = workspace_shape(3, 17, 1)
-    assert torch.empty(acc).numel() == torch.empty(ml).numel() == 0
+    assert workspace_shape(rows=3, heads=17, split_k=1) == ((3, 0, 17, 512), (3, 0, 17, 2))
