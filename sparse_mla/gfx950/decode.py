@@ -93,8 +93,8 @@ def _dwords(value: int | float | str, operand: Operand) -> list[int]:
 
 
 class _Decoder:
-    def __init__(self, kernel: Kernel, min_vgprs: int, min_agprs: int, nan_units: frozenset[str] | None) -> None:
-        self.kernel = kernel
+    def __init__(self, kernel: Kernel, min_vgprs: int, min_agprs: int, nan_units: frozenset[str] | None, debug: bool) -> None:
+        self.kernel, self.debug = kernel, debug
         self.nan_units = nan_units
         self.checks = None if nan_units is None else np.zeros(len(kernel.instructions), CHECK)
         self.ops: list[_Emitted] = []
@@ -303,6 +303,8 @@ class _Decoder:
             if pc in number:
                 first_op[pc] = len(self.ops)
                 self.ops.append(_Emitted("_block", [], pc, number[pc], blocks[number[pc]][1] - pc))
+            if self.debug:
+                self.ops.append(_Emitted("_stop", [], pc))
             self.instruction(pc, ins)
         self.ops.append(_Emitted("_past_end", [], max(0, len(instructions) - 1)))
         vgpr_offset = -(-(SGPR_OFFSET + 4 * (HARDWARE_SGPRS + len(self.constants))) // VGPR_BYTES) * VGPR_BYTES
@@ -321,11 +323,14 @@ def _listed(modifiers: dict[str, str], key: str, n: int, default: int) -> int:
     return int(modifiers[key].strip("[]").split(",")[n]) if key in modifiers else default
 
 
-def decode(kernel: Kernel, *, min_vgprs: int = 1, min_agprs: int = 0, sanitize: frozenset[str] | None = None) -> Code:
+def decode(
+    kernel: Kernel, *, min_vgprs: int = 1, min_agprs: int = 0, sanitize: frozenset[str] | None = None, debug: bool = False
+) -> Code:
     """Threaded code of a kernel, before the engine's addresses are put in; a wave gets at least this many registers.
 
     `sanitize`: have the sanitizer check every instruction, and report a NaN or infinity born in these units (VALU, MFMA).
+    `debug`: have every instruction preceded by a place where debug.Debugger can stop.
 
     Raises AssemblyError for an instruction, operand or modifier that no row describes, naming it and its source line.
     """
-    return _Decoder(kernel, min_vgprs, min_agprs, sanitize).code()
+    return _Decoder(kernel, min_vgprs, min_agprs, sanitize, debug).code()

@@ -68,28 +68,10 @@ def launch(
     AssemblyError for code that the emulator does not know, InputError for a launch that no device would accept.
     """
     code = kernel if isinstance(kernel, Code) else decode(kernel)
-    kernel = code.kernel
-    grid3, block3 = _three(grid, "grid"), _three(block, "block")
-    work_items, lds_bytes = block3[0] * block3[1] * block3[2], kernel.lds_bytes + dynamic_lds
-    if work_items > WORK_ITEMS_LIMIT:
-        raise InputError(f"a workgroup of {work_items} work-items: a device takes at most {WORK_ITEMS_LIMIT:,}")
-    if not 0 <= lds_bytes <= LDS_LIMIT:
-        raise InputError(f"{lds_bytes} bytes of LDS: a gfx950 workgroup has 0 to {LDS_LIMIT:,}")
-    kernarg = fill_hidden(kernel, kernarg, grid3, block3, dynamic_lds)
-    run = _Run(code, memory, lds_bytes, n_waves=-(-work_items // 64))
-    kernarg_at = run.map_last(np.frombuffer(kernarg or b"\0", np.uint8), "kernel arguments")
+    kernel, run = code.kernel, prepare(code, grid, block, kernarg, memory, dynamic_lds)
     shared = run.shared
-    shared.grid, shared.block, shared.limit = grid3, block3, grid3[0] * grid3[1] * grid3[2]
-    packet_at = 0
-    if kernel.descriptor.get("user_sgpr_dispatch_ptr"):
-        scratch = kernel.descriptor.get("private_segment_fixed_size", 0)
-        aql = packet(grid3, block3, scratch, lds_bytes, kernarg_at)
-        packet_at = run.map_last(np.frombuffer(aql, np.uint8), "dispatch packet")
-    user = _user_sgprs(kernel, kernarg_at, packet_at, kernarg)
-    shared.user_sgprs[: len(user)], shared.n_user_sgprs = user, len(user)
-    shared.workgroup_id_mask = sum(kernel.descriptor.get(f"system_sgpr_workgroup_id_{d}", 0) << i for i, d in enumerate("xyz"))
     n_vectors = code.n_vgprs - TEMPORARIES
-    shadow = None if code.checks is None else Shadow(code.checks, n_vectors, shared.n_waves, lds_bytes, memory)
+    shadow = None if code.checks is None else Shadow(code.checks, n_vectors, shared.n_waves, shared.lds_bytes, memory)
     # A checked launch runs on one host thread, so that its findings are the same every time.
     hosts = [run.host() for _ in range(1 if shadow else min(threads or os.cpu_count() or 1, shared.limit))]
     if shadow:
@@ -103,8 +85,8 @@ def launch(
     counts = np.zeros((shared.n_waves, len(kernel.instructions)), np.int64)
     for i, (first, last) in enumerate(code.blocks):
         counts[:, first:last] = executed[:, i, None]
-    findings = shadow.report(kernel, code.agpr_first, grid3) if shadow else ()
-    return Launched(kernel, grid3, block3, counts, seconds, findings)
+    findings = shadow.report(kernel, code.agpr_first, run.grid) if shadow else ()
+    return Launched(kernel, run.grid, run.block, counts, seconds, findings)
 
 
 class _Host:
@@ -138,6 +120,7 @@ class _Run:
             n_blocks=len(code.blocks),
             budget=BUDGET,
         )
+        self.grid = self.block = (1, 1, 1)
         self._set_ranges()
 
     def _set_ranges(self) -> None:
@@ -176,6 +159,32 @@ class _Run:
             lane=fault.lane if access else None,
             address=at if access else None,
         )
+
+
+def prepare(code: Code, grid: Sequence[int], block: Sequence[int], kernarg: bytes, memory: Memory, dynamic_lds: int) -> _Run:
+    """A launch that is ready to run: checked, its arguments mapped. Raises InputError as `launch` does."""
+    kernel = code.kernel
+    grid3, block3 = _three(grid, "grid"), _three(block, "block")
+    work_items, lds_bytes = block3[0] * block3[1] * block3[2], kernel.lds_bytes + dynamic_lds
+    if work_items > WORK_ITEMS_LIMIT:
+        raise InputError(f"a workgroup of {work_items} work-items: a device takes at most {WORK_ITEMS_LIMIT:,}")
+    if not 0 <= lds_bytes <= LDS_LIMIT:
+        raise InputError(f"{lds_bytes} bytes of LDS: a gfx950 workgroup has 0 to {LDS_LIMIT:,}")
+    kernarg = fill_hidden(kernel, kernarg, grid3, block3, dynamic_lds)
+    run = _Run(code, memory, lds_bytes, n_waves=-(-work_items // 64))
+    run.grid, run.block = grid3, block3
+    kernarg_at = run.map_last(np.frombuffer(kernarg or b"\0", np.uint8), "kernel arguments")
+    shared = run.shared
+    shared.grid, shared.block, shared.limit = grid3, block3, grid3[0] * grid3[1] * grid3[2]
+    packet_at = 0
+    if kernel.descriptor.get("user_sgpr_dispatch_ptr"):
+        scratch = kernel.descriptor.get("private_segment_fixed_size", 0)
+        aql = packet(grid3, block3, scratch, lds_bytes, kernarg_at)
+        packet_at = run.map_last(np.frombuffer(aql, np.uint8), "dispatch packet")
+    user = _user_sgprs(kernel, kernarg_at, packet_at, kernarg)
+    shared.user_sgprs[: len(user)], shared.n_user_sgprs = user, len(user)
+    shared.workgroup_id_mask = sum(kernel.descriptor.get(f"system_sgpr_workgroup_id_{d}", 0) << i for i, d in enumerate("xyz"))
+    return run
 
 
 def _aligned(size: int) -> np.ndarray:

@@ -72,6 +72,12 @@ class Launch(c.Structure):
     ]
 
 
+class Debug(c.Structure):
+    """engine.h's Debug: what the debugger asks of the wave that it resumes."""
+
+    _fields_ = [("left", _U64), ("stops", _POINTER)]
+
+
 class WaveHeader(c.Structure):
     """engine.h's Wave, before its registers."""
 
@@ -92,7 +98,7 @@ class WaveHeader(c.Structure):
 class Worker(c.Structure):
     """engine.h's Worker: what one host thread owns."""
 
-    _fields_ = [("waves", _POINTER), ("lds", _POINTER), ("counts", _POINTER), ("sanitizer", _POINTER), ("fault", Fault)]
+    _fields_ = [(name, _POINTER) for name in ("waves", "lds", "counts", "sanitizer", "debug")] + [("fault", Fault)]
 
 
 def host_cpu() -> str:
@@ -146,6 +152,9 @@ class Engine:
         self.run.argtypes, self.run.restype = (c.POINTER(Launch), c.POINTER(Worker), c.c_uint64), c.c_int64
         self.calibrate = library.engine_calibrate
         self.calibrate.argtypes, self.calibrate.restype = (c.c_uint64,), c.c_float
+        self.start, self.resume = library.engine_start, library.engine_resume
+        self.start.argtypes, self.start.restype = (c.POINTER(Launch), c.POINTER(Worker), _U32 * 3), None
+        self.resume.argtypes, self.resume.restype = (c.POINTER(Launch), c.POINTER(Worker), _U32), _U32
         self.run_wave = library.engine_run_wave
         self.run_wave.argtypes, self.run_wave.restype = (c.POINTER(Launch), c.POINTER(Worker)), c.c_int64
 

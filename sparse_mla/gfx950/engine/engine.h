@@ -49,7 +49,7 @@ _Static_assert(sizeof(Op) == 64, "decode.py builds these");
 
 typedef struct { u64 base, size; u8* host; } Range;   // one buffer of the launch, at an emulated address
 
-enum { RUNNING, AT_BARRIER, ENDED, FAULTED };
+enum { RUNNING, AT_BARRIER, ENDED, FAULTED, STOPPED };
 enum { FAULT_NONE, FAULT_GLOBAL, FAULT_LDS, FAULT_BUDGET, FAULT_PAST_END };   // native.py has the words
 typedef struct { u32 kind, pc, wave, lane; u64 address; u32 size, workgroup[3]; } Fault;
 
@@ -68,12 +68,16 @@ typedef struct {
   u64 next, limit;            // next workgroup to start (shared by all workers), one past the last
 } Launch;
 
+// What the debugger asks of the wave that it resumes.
+typedef struct { u64 left; const u8* stops; } Debug;   // instructions before it stops; [static instruction] it stops before
+
 // What one host thread owns.
 typedef struct {
   Wave* waves;   // n_waves of them, wave_bytes apart
   u8* lds;
   u64* counts;   // [n_waves][n_blocks] executions of each basic block
   struct Sanitizer* sanitizer;   // null unless the launch is checked
+  Debug* debug;                  // null unless a debugger runs the code
   Fault fault;
 } Worker;
 

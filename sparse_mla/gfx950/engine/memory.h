@@ -168,6 +168,15 @@ INLINE u32 lds_outside(Wave* w, uv address, u64 offset, u64 size) {   // the fir
 
 #define BRANCH(condition) GO((condition) ? o->target : o + 1)
 #define BARRIER w->state = AT_BARRIER; w->resume = o + 1; return 0
+// Before every instruction of code to debug. `resume` is kept up even when going on: it says where the wave was when it ended.
+#define STOP                                                                                         \
+  Debug* d = w->worker->debug;                                                                       \
+  if (d) {                                                                                           \
+    w->resume = o + 1;                                                                               \
+    if (!d->left || d->stops[o->pc]) { w->state = STOPPED; return 0; }                               \
+    --d->left;                                                                                       \
+  }                                                                                                  \
+  NEXT
 #define END_PROGRAM w->state = ENDED; return 0
 // A basic block begins: counted once for all its instructions, whose number the budget loses.
 #define BLOCK                                                                                        \

@@ -98,6 +98,25 @@ i64 engine_run(Launch* l, Worker* k, u64 most) {
   return (i64)done;
 }
 
+// One wave of a debugged workgroup until it stops, waits at a barrier, ends or faults. Returns its state.
+u32 engine_resume(const Launch* l, Worker* k, u32 wave) {
+  Wave* w = wave_at(l, k, wave);
+  run_wave(w);
+  return w->state;
+}
+
+// All waves of a workgroup to debug, each stopped before its first instruction; nothing is left of an earlier one.
+void engine_start(const Launch* l, Worker* k, const u32 id[3]) {
+  __builtin_memset(k->lds, 0xff, l->lds_bytes);
+  __builtin_memset(&k->fault, 0, sizeof k->fault);
+  __builtin_memcpy(k->fault.workgroup, id, 12);
+  k->debug->left = 0;
+  for (u32 i = 0; i < l->n_waves; ++i) {
+    start_wave(l, k, i, id);
+    engine_resume(l, k, i);
+  }
+}
+
 // A bare wave on given registers (tests, lane maps): the caller has filled the Wave's registers; EXEC, SGPRs and VGPRs stay after.
 i64 engine_run_wave(const Launch* l, Worker* k) {
   Wave* w = wave_at(l, k, 0);

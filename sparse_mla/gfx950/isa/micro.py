@@ -14,6 +14,7 @@ MICRO: dict[str, Row] = {
         "MICRO",
         """
 _block                          | @BLOCK
+_stop                           | @STOP
 _check                          | @GO(sanitize_check(o, w))
 _check_result                   | @GO(sanitize_result(o, w))
 _past_end                       | @return fault(w, o, FAULT_PAST_END, 0, 0, 0)
