@@ -30,7 +30,7 @@ FINDING = np.dtype(
     [(name, "u4") for name in ("kind", "pc", "wave", "other_pc", "other_wave", "what")]
     + [("lanes", "u8"), ("address", "u8"), ("workgroup", "u4", 3), ("other_group", "u4"), ("need", "u4"), ("have", "u4")]
 )
-REGISTER_BYTES, WAVE_BYTES, LDS_BYTES, GLOBAL_BYTES = 32, 56, 20, 16  # engine/sanitize.h's shadows
+REGISTER_BYTES, WAVE_BYTES, LDS_BYTES, GLOBAL_BYTES = 32, 56, 20, 12  # engine/sanitize.h's shadows
 WATCHED_BYTES = 1 << 28  # larger buffers are not watched for races between workgroups
 
 _CLASSES = {"VALU": 1, "MFMA": 6, "VMEM": 7, "LDS": 7}

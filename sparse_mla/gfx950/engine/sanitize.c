@@ -200,8 +200,8 @@ static void check_global(Wave* w, const Op* o, const Check* c, u32 pc) {
       if ((written || read) && (f = found(w, FOUND_GLOBAL_RACE, pc, lane))) {
         f->address = a; f->other_pc = written ? x->w_pc : x->r_pc; f->other_group = written ? x->w_group : x->r_group;
       }
-      if (c->writes) { x->w_group = s->group; x->w_pc = pc; }
-      else { x->r_group = x->r_group && x->r_group != s->group ? ~0u : s->group; x->r_pc = pc; }
+      if (c->writes) { x->w_group = s->group; x->w_pc = (u16)pc; }
+      else { x->r_group = x->r_group && x->r_group != s->group ? ~0u : s->group; x->r_pc = (u16)pc; }
     }
   }
 }

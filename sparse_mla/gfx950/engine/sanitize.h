@@ -48,7 +48,7 @@ typedef struct {
 // Of one LDS dword: its last writer, who read it since the barrier, and which of its bytes that concerns.
 // Small, because a tile touches tens of thousands; an epoch of 65,536 barriers ago counts as this one.
 typedef struct { u32 w_seq; u16 w_pc, w_epoch, r_pc, r_epoch, r_waves; u8 w_wave, w_bytes, r_bytes, defined, pad[2]; } LdsShadow;
-typedef struct { u32 w_group, w_pc, r_group, r_pc; } GlobalShadow;   // of one dword; groups count from 1, ~0: several
+typedef struct { u32 w_group, r_group; u16 w_pc, r_pc; } GlobalShadow;   // of one dword; groups count from 1, ~0: several
 
 typedef struct {
   u32 kind, pc, wave, other_pc, other_wave, what;   // what: a register, or the wait states missing
