@@ -55,7 +55,8 @@ def compile_hip(
         path, name = None, "source.hip"
         content, searched = source, [*include]
     flags = [*FLAGS, opt, f"--offload-arch={arch}", *(f"-D{key}={value}" for key, value in (defines or {}).items())]
-    headers = [header for where in searched for header in sorted(where.glob("*.h"))] + sorted(csrc.rglob("*.h"))
+    headers = [header for where in searched for header in sorted(where.glob("*.h"))]
+    headers += sorted(path for path in (csrc / "include").rglob("*") if path.is_file())  # <cmath> and its like have no suffix
     key = "\0".join((tools.version, name, *flags, content, *(header.read_text(ANY_BYTES) for header in headers)))
 
     def make(out: Path) -> None:

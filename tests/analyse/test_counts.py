@@ -1,11 +1,9 @@
-"""Sums of counts, on a small frame whose answers can be done by hand, and on a run."""
+"""Sums of counts, on a small frame whose answers can be done by hand."""
 
 import pandas as pd
 
 from sparse_mla.analyse.counts import by_one_wave, by_unit, difference, hottest_lines
 from sparse_mla.build import csrc_dir
-from sparse_mla.execute import counts_frame, run
-from sparse_mla.kernels.case import Case
 
 FRAME = pd.DataFrame(
     [
@@ -40,10 +38,3 @@ def test_hottest_lines_carry_the_text_of_the_source() -> None:
     assert lines["share"].sum() == 1
     assert lines["source"][0] == (csrc_dir() / "decode/base_tile.h").read_text().splitlines()[0].strip()
     assert lines["source"][1] == ""
-
-
-def test_one_more_tile_of_the_base_kernel() -> None:
-    short, long = (counts_frame(run("base", Case.make(rows=1, main=n, extra=0), split_k=1)) for n in (32, 64))
-    tile = difference(long, short)
-    assert by_unit(tile)["MFMA"].tolist() == [40, 8, 8, 8]
-    assert by_unit(by_one_wave(tile, 0))["MFMA"].tolist() == [32]
