@@ -1,5 +1,6 @@
 """doctor must describe a broken machine, never break on it."""
 
+from functools import partial
 from importlib import metadata
 
 import pytest
@@ -11,11 +12,11 @@ def examine_with(monkeypatch: pytest.MonkeyPatch, **broken: Exception) -> doctor
     """A report where looking at the named parts (spaces as underscores) raises, and at every other part succeeds."""
 
     def look(name: str) -> str:
-        if problem := broken.get(name.replace(" ", "_")):
-            raise problem
+        if name.replace(" ", "_") in broken:
+            raise broken[name.replace(" ", "_")]
         return "fine"
 
-    parts = tuple((name, needed, lambda name=name: look(name), used, remedy) for name, needed, _, used, remedy in doctor.PARTS)
+    parts = tuple((name, needed, partial(look, name), *rest) for name, needed, _, *rest in doctor.PARTS)
     monkeypatch.setattr(doctor, "PARTS", parts)
     return doctor.examine()
 

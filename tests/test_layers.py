@@ -1,6 +1,9 @@
 """The folders form layers: each imports only from those before it. Imports inside functions count too."""
 
 import ast
+import subprocess
+import sys
+from importlib.util import resolve_name
 from pathlib import Path
 
 import pytest
@@ -16,33 +19,25 @@ LAYERS = (
 ONLY = {"gfx950": {"errors", "files", "build", "gfx950"}}
 
 
-def imported(source: str, package: str) -> set[str]:
-    """The layers of this package that `source`, a module in the package `package`, imports."""
+def faults(module: str, source: str, package: str) -> list[str]:
+    """What `source`, the text of sparse_mla.`module` in the package `package`, imports against the order."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            base = ".".join([*above, *([node.module] if node.module else [])])
+            base = resolve_name("." * node.level + (node.module or ""), package)
             names |= {f"{base}.{alias.name}" for alias in node.names}
-    # `from sparse_mla import run` loads the home of `run`; other names directly in the package are plain values.
     inside = {name.split(".", 1)[1] for name in names if name.startswith("sparse_mla.")}
-    layers = {sparse_mla._HOMES.get(name, name).split(".")[0] for name in inside}
-    return {layer for layer in layers if layer not in vars(sparse_mla) or layer in LAYERS}
-
-
-def faults(module: str, source: str, package: str) -> list[str]:
-    """What `module`, named relative to sparse_mla, imports against the order."""
+    # `from sparse_mla import run` loads the home of `run`; other names directly in the package are plain values.
+    others = {sparse_mla._HOMES.get(name, name).split(".")[0] for name in inside}
     layer = module.split(".")[0]
-    found = []
-    for other in sorted(imported(source, package)):
-        allowed = ONLY.get(layer, set(LAYERS[: LAYERS.index(layer) + 1]) if layer in LAYERS else set())
-        if other not in allowed:
-            found.append(
-                f"sparse_mla.{module} imports sparse_mla.{other}; {layer} may import {', '.join(sorted(allowed)) or 'nothing'}"
-            )
-    return found
+    allowed = ONLY.get(layer, set(LAYERS[: LAYERS.index(layer) + 1]))
+    return [
+        f"sparse_mla.{module} imports sparse_mla.{other}; {layer} may import {', '.join(sorted(allowed))}"
+        for other in sorted(others - allowed)
+        if other in LAYERS or other not in vars(sparse_mla)
+    ]
 
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem != "__init__")
@@ -73,9 +68,6 @@ def test_a_wrong_import_is_named_with_both_ends(module: str, source: str, named:
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
-    import subprocess
-    import sys
-
     heavy = ("torch", "numpy", "pandas", "matplotlib", "ipywidgets", "triton", "ziglang")
     code = f"import sparse_mla, sparse_mla.cli, sys; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -1,6 +1,5 @@
 """The tour: what it says is what was found, and the page is safe to open."""
 
-from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,16 +11,16 @@ from sparse_mla import doctor, notebooks, tables, tour
 class Page(HTMLParser):
     """Collects the tags of a page, the addresses it names and its text."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__()
         self.tags: set[str] = set()
-        self.links: list[str] = []
+        self.links: list[str | None] = []
         self.words = ""
-        self.feed(text)
+        self.feed(path.read_text())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
-        self.links += [value or "" for name, value in attrs if name in ("href", "src")]
+        self.links += [value for name, value in attrs if name in ("href", "src")]
 
     def handle_data(self, data: str) -> None:
         self.words += data
@@ -44,7 +43,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("short")
 def test_the_page_links_the_notebooks_and_fetches_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert tour.tour(tmp_path / "new") == 0
-    page = Page((tmp_path / "new/index.html").read_text())
+    page = Page(tmp_path / "new/index.html")
     assert page.links == ["00_book.html"]
     assert not page.tags & {"script", "img", "link", "b"}
     assert "<b>part</b>" in page.words
@@ -54,26 +53,29 @@ def test_the_page_links_the_notebooks_and_fetches_nothing(tmp_path: Path, capsys
     assert "FAILED" not in printed
 
 
+NO_EMULATOR = doctor.Report((doctor.Check("p", False, True, "none", "all", "none"),), {"emulator": False})
+FAILED = notebooks.NotebookRun("00_book", Path("a.ipynb"), Path("a.html"), 1.0, "ZeroDivisionError: <i>")
+
+
 @pytest.mark.usefixtures("short")
-@pytest.mark.parametrize("broken", ["error too large", "notebook fails", "no notebook", "no emulator"])
+@pytest.mark.parametrize(
+    "part, found, said",
+    [
+        ("tables.runs", [{"case": "ragged", "rel_l2 whole": 1e-3, "rel_l2 split": 3.1e-3}], "3.10e-03"),
+        ("notebooks.execute", FAILED, "ZeroDivisionError: <i>"),
+        ("notebooks.available", {}, "The notebooks failed"),
+        ("doctor.examine", NO_EMULATOR, "This machine failed"),
+    ],
+)
 def test_what_is_wrong_is_said_and_returned(
-    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    part: str, found: object, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if broken == "error too large":
-        monkeypatch.setattr(tables, "runs", lambda: iter([{"case": "ragged", "rel_l2 whole": 1e-3, "rel_l2 split": 3.1e-3}]))
-    elif broken == "notebook fails":
-        failed = notebooks.NotebookRun("00_book", Path("a.ipynb"), Path("a.html"), 1.0, "ZeroDivisionError: <i>")
-        monkeypatch.setattr(notebooks, "execute", lambda path, out: failed)
-    elif broken == "no notebook":
-        monkeypatch.setattr(notebooks, "available", dict)
-    else:
-        report = replace(doctor.examine(), modes={"emulator": False})
-        monkeypatch.setattr(doctor, "examine", lambda: report)
+    monkeypatch.setattr(f"sparse_mla.{part}", lambda *_: found)
     assert tour.tour(tmp_path) == 1
     assert "FAILED" in capsys.readouterr().out
-    page = Page((tmp_path / "index.html").read_text())
-    assert "failed" in page.words
-    assert ("ZeroDivisionError: <i>" in page.words) == (broken == "notebook fails")
+    page = Page(tmp_path / "index.html")
+    assert said in page.words
+    assert "i" not in page.tags
 
 
 def test_a_table_aligns_words_left_and_numbers_right() -> None:
