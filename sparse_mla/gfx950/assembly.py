@@ -153,7 +153,7 @@ def parse_instruction(text: str, line: int = 0, source: tuple[str, int] | None =
     tokens = [part.strip() for part in parts]
     if tokens:
         *head, last = tokens
-        words = re.findall(r"[^\s\[]*\[[^\]]*\]|\S+", last)
+        words = re.findall(r"[^\s\[]*\[[^\]]*\]\|?|\S+", last)
         tokens = head + words[:1]
         extra = words[1:]
         # `v_mul v0, v1, v2 clamp`: the first word is an operand unless it is itself a modifier (`ds_nop gds`).
