@@ -10,20 +10,6 @@ import pytest
 from sparse_mla import cli, notebooks
 
 
-def sparse_mla(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "sparse_mla", *arguments], capture_output=True, text=True)
-
-
-def test_run_prints_one_json_object() -> None:
-    shape = ("--heads", "16", "--rows", "2", "--main", "64", "--extra", "96", "--split-k", "auto", "--on", "emulator")
-    done = sparse_mla("run", "base", *shape, "--json")
-    assert (done.returncode, done.stderr) == (0, "")
-    result = json.loads(done.stdout)
-    assert (result["kernel"], result["kind"]) == ("base", "emulated")
-    assert 0 < result["rel_l2"] <= 3e-3
-    assert result["split_k"] in (1, 2, 4, 8, 16)
-
-
 @pytest.mark.parametrize(
     "arguments, said",
     [
@@ -60,9 +46,9 @@ def test_a_mistake_is_one_clear_line_and_exit_2(arguments: tuple[str, ...], said
 def test_what_prints_a_table_prints_json(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([*command.split(), "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
-    assert data
+    rows = data if isinstance(data, list) else data["checks"]
     assert cli.main(command.split()) == 0
-    assert len(capsys.readouterr().out.splitlines()) > len(data if isinstance(data, list) else data["checks"]) - 1
+    assert len(capsys.readouterr().out.splitlines()) >= len(rows) > 0
 
 
 def test_isa_shows_source_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,7 +60,7 @@ def test_isa_shows_source_lines(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_reader_that_stops_reading_is_no_error() -> None:
     done = subprocess.run(f"{sys.executable} -m sparse_mla isa base | head -1", shell=True, capture_output=True, text=True)
-    assert done.stderr == ""
+    assert (done.stdout.count("\n"), done.stderr) == (1, "")
 
 
 @pytest.fixture
