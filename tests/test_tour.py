@@ -33,7 +33,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     row = {"case": "ragged", "rel_l2 whole": 1.7e-3, "split_k": 8, "rel_l2 split": 1.6e-3}
     book = notebooks.NotebookRun("00_book", Path("00_book.ipynb"), Path("00_book.html"), 1.25, None)
     monkeypatch.setattr(doctor, "examine", lambda: report)
-    monkeypatch.setattr(tables, "resources", lambda: [{"kernel": "base", "VGPR": 141}])
+    monkeypatch.setattr(tables, "resources", lambda: [{"kernel": "<i>base</i>", "VGPR": 141}])
     monkeypatch.setattr(tables, "runs", lambda: iter([row]))
     monkeypatch.setattr(tables, "tile_counts", lambda: [{"unit": "total", "emulated": 2044.0, "published": 2772}])
     monkeypatch.setattr(notebooks, "available", lambda: {"00_book": Path("00_book.ipynb")})
@@ -45,8 +45,9 @@ def test_the_page_links_the_notebooks_and_fetches_nothing(tmp_path: Path, capsys
     assert tour.tour(tmp_path / "new") == 0
     page = Page(tmp_path / "new/index.html")
     assert page.links == ["00_book.html"]
-    assert not page.tags & {"script", "img", "link", "b"}
+    assert not page.tags & {"script", "img", "link", "b", "i"}
     assert "<b>part</b>" in page.words
+    assert "<i>base</i>" in page.words
     printed = capsys.readouterr().out
     for word in ("2,044", "2,772", "ragged", "1.70e-03", "index.html", "make lab"):
         assert word in printed

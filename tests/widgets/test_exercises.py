@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from sparse_mla.errors import InputError
 from sparse_mla.widgets.course import COURSE, check
 from sparse_mla.widgets.exercise import Exercise, Wrong, calls, items
 
@@ -81,8 +80,3 @@ def test_a_missing_key_reads_as_blank() -> None:
 
 def test_verdicts_escape_what_learners_write() -> None:
     assert "<script>" not in SAMPLE.check(lambda n: "<script>")._repr_html_()
-
-
-def test_an_unknown_exercise_lists_the_known_ones() -> None:
-    with pytest.raises(InputError, match=r"02\.place_of_a"):
-        check("99.nothing", 1)

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from sparse_mla.analyse.mfma import SHAPES
-from sparse_mla.errors import InputError
 from sparse_mla.widgets import lane_map as module
 from sparse_mla.widgets.lane_map import lane_explorer
 
@@ -41,9 +40,3 @@ def test_running_the_cell_again_keeps_what_was_chosen(monkeypatch: pytest.Monkey
     chosen = {"shape": "16x16x32", "operand": "B", "row": 1, "column": 2}
     lane_explorer(static=False).chosen = chosen
     assert lane_explorer(static=False).chosen == chosen
-
-
-@pytest.mark.parametrize("static", [True, False])
-def test_an_element_outside_the_matrix_is_refused(static: bool) -> None:
-    with pytest.raises(InputError, match=r"D\[16\]\[0\] is outside"):
-        lane_explorer("16x16x32", "D", 16, 0, static=static)
