@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib import metadata
 from typing import Any
 
@@ -125,18 +126,11 @@ def _gpu() -> str:
     return f"{device.name} ({arch})"
 
 
-def _package(name: str) -> Callable[[], str]:
-    return lambda: metadata.version(name)
-
-
-def _program(*names: str, version: str = "--version") -> Callable[[], str]:
-    def find() -> str:
-        path = next(filter(None, map(shutil.which, names)), None)
-        if path is None:
-            raise OSError(f"no {names[0]} on the PATH")
-        return _output(path, version).splitlines()[0]
-
-    return find
+def _program(*names: str) -> str:
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        raise OSError(f"no {names[0]} on the PATH")
+    return _output(path, "--version").splitlines()[0]
 
 
 INSTALL = "run `make venv`, or `pip install -c constraints.txt -e .`"
@@ -149,13 +143,19 @@ PARTS: tuple[tuple[str, bool, Callable[[], str], str, str], ...] = (
     ("HIP compiler", True, _compiler, "everything but the reference", INSTALL),
     ("emulator engine", True, _engine, "--on emulator", INSTALL + "; it compiles itself on first use"),
     ("PyTorch", True, _torch, "everything", INSTALL),
-    ("Triton", False, _package("triton"), "the Triton kernels", INSTALL + " (on Linux)"),
-    ("JupyterLab", True, _package("jupyterlab"), "the notebooks", INSTALL),
-    ("papermill", True, _package("papermill"), "the tour", INSTALL),
+    ("Triton", False, partial(metadata.version, "triton"), "the Triton kernels", INSTALL + " (on Linux)"),
+    ("JupyterLab", True, partial(metadata.version, "jupyterlab"), "the notebooks", INSTALL),
+    ("papermill", True, partial(metadata.version, "papermill"), "the tour", INSTALL),
     ("gfx950 GPU", False, _gpu, "--on gpu", "on an MI350X or MI355X, install torch's ROCm build"),
-    ("ROCm compiler", False, _program("hipcc", "amdclang++"), "--compiler rocm", ROCM),
-    ("rocprofv3", False, _program("rocprofv3"), "recording on a GPU", ROCM),
-    ("Chromium", False, _program("chromium", "chromium-browser", "google-chrome"), "browser tests", "`apt-get install chromium`"),
+    ("ROCm compiler", False, partial(_program, "hipcc", "amdclang++"), "--compiler rocm", ROCM),
+    ("rocprofv3", False, partial(_program, "rocprofv3"), "recording on a GPU", ROCM),
+    (
+        "Chromium",
+        False,
+        partial(_program, "chromium", "chromium-browser", "google-chrome"),
+        "browser tests",
+        "`apt-get install chromium`",
+    ),
 )
 
 

@@ -70,3 +70,10 @@ def test_a_case_worked_by_hand() -> None:
     sunk = reference(DecodeInputs(q, segment, None, math.log(3) / 16, torch.tensor([math.log(4)])))
     assert sunk.out[0, 0, [0, 1, 2, 500]].tolist() == pytest.approx([1.0, 6.0, 0.0, 1.0])
     assert sunk.lse.item() == pytest.approx(math.log(4))
+
+
+def test_rows_of_a_segment() -> None:
+    indices, indptr = (torch.tensor(values, dtype=torch.int32) for values in ([9, 1, 2, 3, 0], [1, 3, 3, 4]))
+    segment = Segment(PagedCache.empty(1, 4), indices, indptr)
+    assert segment.lens == (2, 0, 1)
+    assert [segment.row(row).tolist() for row in range(3)] == [[1, 2], [], [3]]
