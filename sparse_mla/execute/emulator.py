@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 
@@ -10,7 +11,7 @@ from sparse_mla.build import compile_hip, csrc_dir
 from sparse_mla.gfx950.assembly import parse
 from sparse_mla.gfx950.decode import Code, decode
 from sparse_mla.gfx950.machine import Launched, Memory, launch
-from sparse_mla.kernels.catalogue import KernelSpec, Partials
+from sparse_mla.kernels.catalogue import KernelLaunch, KernelSpec, Partials
 from sparse_mla.kernels.inputs import DecodeInputs
 from sparse_mla.kernels.params import pack
 from sparse_mla.kernels.split_k import workspace_shape
@@ -23,6 +24,34 @@ def load(source: str, sanitize: frozenset[str] | None = None) -> dict[str, Code]
     return {name: decode(kernel, sanitize=sanitize) for name, kernel in program.kernels.items()}
 
 
+class Prepared(NamedTuple):
+    """One launch of a decode that is ready to go."""
+
+    launch: KernelLaunch
+    kernarg: bytes
+    memory: Memory
+
+
+def prepared(
+    spec: KernelSpec, inputs: DecodeInputs, *, split_k: int, partials: Partials, out: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor, list[Prepared]]:
+    """A decode's output bf16 [rows, heads, 512], lse f32 [rows, heads], and the launches that will fill them.
+
+    Outputs and workspace start as NaN, so that what a kernel fails to write is seen.
+    """
+    out = torch.full(inputs.q.shape, torch.nan, dtype=torch.bfloat16) if out is None else out
+    lse = torch.full(inputs.q.shape[:2], torch.nan)
+    acc_shape, ml_shape = workspace_shape(inputs.rows, inputs.heads, split_k)
+    acc = torch.full(acc_shape, torch.nan, dtype=torch.float32 if partials == "fp32" else torch.bfloat16)
+    ml = torch.full(ml_shape, torch.nan)
+    steps = []
+    for launched in spec.launches(inputs.rows, inputs.heads, split_k, partials):
+        memory = Memory()
+        params = pack(inputs, out=out, lse=lse, partial_acc=acc, partial_ml=ml, split_k=split_k, place=memory.map)
+        steps.append(Prepared(launched, bytes(params), memory))
+    return out, lse, steps
+
+
 def decode_on_emulator(
     spec: KernelSpec,
     inputs: DecodeInputs,
@@ -33,20 +62,13 @@ def decode_on_emulator(
     threads: int | None = None,
     sanitize: frozenset[str] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, tuple[Launched, ...]]:
-    """Runs a decode's launches; gives out bf16 [rows, heads, 512], lse f32 [rows, heads], and what each launch did.
+    """Runs a decode's launches; gives out and lse as `prepared` does, and what each launch did.
 
-    `sanitize` as in gfx950.decode: the launches then carry findings. Outputs and workspace
-    start as NaN, so that what a kernel fails to write is seen.
+    `sanitize` as in gfx950.decode: the launches then carry findings.
     """
-    out = torch.full(inputs.q.shape, torch.nan, dtype=torch.bfloat16) if out is None else out
-    lse = torch.full(inputs.q.shape[:2], torch.nan)
-    acc_shape, ml_shape = workspace_shape(inputs.rows, inputs.heads, split_k)
-    acc = torch.full(acc_shape, torch.nan, dtype=torch.float32 if partials == "fp32" else torch.bfloat16)
-    ml = torch.full(ml_shape, torch.nan)
+    out, lse, steps = prepared(spec, inputs, split_k=split_k, partials=partials, out=out)
     done = []
-    for step in spec.launches(inputs.rows, inputs.heads, split_k, partials):
-        memory = Memory()
-        params = pack(inputs, out=out, lse=lse, partial_acc=acc, partial_ml=ml, split_k=split_k, place=memory.map)
+    for step, kernarg, memory in steps:
         code = load(step.source, sanitize)[step.symbol]
-        done.append(launch(code, step.grid, (step.block,), bytes(params), memory, threads=threads))
+        done.append(launch(code, step.grid, (step.block,), kernarg, memory, threads=threads))
     return out, lse, tuple(done)

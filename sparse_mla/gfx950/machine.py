@@ -27,8 +27,10 @@ __all__ = ["Launched", "Memory", "State", "launch", "run_snippet"]
 
 LDS_LIMIT = 163_840  # bytes a workgroup may have (gfx950: all 160 KiB of a CU)
 WORK_ITEMS_LIMIT = 1_024
+DYNAMIC_STACK = 16_384  # bytes of scratch a lane has where the compiler could not tell
 BUDGET = 100_000_000  # wave instructions before a wave counts as hung
 _VCC, _M0, _EXEC = 106, 124, 126  # scalar register numbers
+_SCRATCH = (("private_segment_fixed_size", 1), ("uses_dynamic_stack", DYNAMIC_STACK))  # directives, bytes for each unit
 _AT_ONCE = 8  # workgroups between looks at whether to stop
 
 
@@ -92,16 +94,16 @@ def launch(
 class _Host:
     """Wave states, LDS and counters of one host thread, aligned for its widest vectors."""
 
-    def __init__(self, code: Code, n_waves: int, lds: np.ndarray) -> None:
-        self.waves, self.lds = _aligned(code.wave_bytes * n_waves), lds
+    def __init__(self, code: Code, n_waves: int, lds: np.ndarray, scratch: np.ndarray) -> None:
+        self.waves, self.lds, self.scratch = _aligned(code.wave_bytes * n_waves), lds, scratch
         self.counts = np.zeros((n_waves, len(code.blocks)), np.uint64)
-        self.worker = native.Worker(self.waves.ctypes.data, self.lds.ctypes.data, self.counts.ctypes.data)
+        self.worker = native.Worker(*(x.ctypes.data for x in (self.waves, lds, scratch, self.counts)))
 
 
-class _Run:
+class Run:
     """A launch as the engine takes it, with everything that must stay alive meanwhile."""
 
-    def __init__(self, code: Code, memory: Memory, lds_bytes: int, n_waves: int) -> None:
+    def __init__(self, code: Code, memory: Memory, lds_bytes: int, n_waves: int, scratch: int = 0) -> None:
         self.code, self.memory = code, memory
         if (data := code.kernel.data) and len(data.bytes):
             memory.place(BASE, data.bytes, "the kernel's data")
@@ -117,6 +119,7 @@ class _Run:
             wave_bytes=code.wave_bytes,
             n_waves=n_waves,
             lds_bytes=lds_bytes,
+            scratch_bytes=-(-scratch // 16) * 16,
             n_blocks=len(code.blocks),
             budget=BUDGET,
         )
@@ -134,8 +137,11 @@ class _Run:
         self._set_ranges()
         return address
 
-    def host(self, lds: np.ndarray | None = None) -> _Host:
-        return _Host(self.code, self.shared.n_waves, _aligned(self.shared.lds_bytes) if lds is None else lds)
+    def host(self, lds: np.ndarray | None = None, scratch: np.ndarray | None = None) -> _Host:
+        shared = self.shared
+        lds = _aligned(shared.lds_bytes) if lds is None else lds
+        scratch = _aligned(shared.n_waves * 64 * shared.scratch_bytes) if scratch is None else scratch
+        return _Host(self.code, shared.n_waves, lds, scratch)
 
     def check(self, host: _Host) -> None:
         """Raises the fault that stopped this host thread, if one did."""
@@ -144,11 +150,13 @@ class _Run:
             return
         ins, at = self.code.kernel.instructions[fault.pc], fault.address
         reason = native.FAULTS[fault.kind]
-        if fault.kind == native.GLOBAL_FAULT:
+        if fault.kind in (native.GLOBAL_FAULT, native.ALIGNMENT_FAULT):
             reason += f": {fault.size} bytes at {at:#x}, {self.memory.describe(at)}"
         elif fault.kind == native.LDS_FAULT:
             reason += f": {fault.size} bytes at byte {at} of {self.shared.lds_bytes}"
-        access = fault.kind in (native.GLOBAL_FAULT, native.LDS_FAULT)
+        elif fault.kind == native.SCRATCH_FAULT:
+            reason += f": {fault.size} bytes at byte {at} of {self.shared.scratch_bytes}"
+        access = fault.kind not in (native.BUDGET_FAULT, native.PAST_END_FAULT)
         raise KernelFault(
             reason,
             kernel=self.code.kernel.name,
@@ -161,7 +169,7 @@ class _Run:
         )
 
 
-def prepare(code: Code, grid: Sequence[int], block: Sequence[int], kernarg: bytes, memory: Memory, dynamic_lds: int) -> _Run:
+def prepare(code: Code, grid: Sequence[int], block: Sequence[int], kernarg: bytes, memory: Memory, dynamic_lds: int) -> Run:
     """A launch that is ready to run: checked, its arguments mapped. Raises InputError as `launch` does."""
     kernel = code.kernel
     grid3, block3 = _three(grid, "grid"), _three(block, "block")
@@ -171,14 +179,15 @@ def prepare(code: Code, grid: Sequence[int], block: Sequence[int], kernarg: byte
     if not 0 <= lds_bytes <= LDS_LIMIT:
         raise InputError(f"{lds_bytes} bytes of LDS: a gfx950 workgroup has 0 to {LDS_LIMIT:,}")
     kernarg = fill_hidden(kernel, kernarg, grid3, block3, dynamic_lds)
-    run = _Run(code, memory, lds_bytes, n_waves=-(-work_items // 64))
+    scratch = max(kernel.descriptor.get(x, 0) * y for x, y in _SCRATCH)
+    run = Run(code, memory, lds_bytes, n_waves=-(-work_items // 64), scratch=scratch)
     run.grid, run.block = grid3, block3
-    kernarg_at = run.map_last(np.frombuffer(kernarg or b"\0", np.uint8), "kernel arguments")
+    padded = kernarg.ljust(-(-len(kernarg) // 16) * 16 or 16, b"\0")  # compilers load whole quads of it
+    kernarg_at = run.map_last(np.frombuffer(padded, np.uint8), "kernel arguments")
     shared = run.shared
     shared.grid, shared.block, shared.limit = grid3, block3, grid3[0] * grid3[1] * grid3[2]
     packet_at = 0
     if kernel.descriptor.get("user_sgpr_dispatch_ptr"):
-        scratch = kernel.descriptor.get("private_segment_fixed_size", 0)
         aql = packet(grid3, block3, scratch, lds_bytes, kernarg_at)
         packet_at = run.map_last(np.frombuffer(aql, np.uint8), "dispatch packet")
     user = _user_sgprs(kernel, kernarg_at, packet_at, kernarg)
@@ -267,10 +276,12 @@ def run_snippet(
     m0: int = 0,
     memory: Memory | None = None,
     lds: np.ndarray | None = None,
+    scratch: np.ndarray | None = None,
 ) -> State:
     """Executes straight lines of assembly on one wave whose registers hold what is given, uint32 (rows of `vgpr`: v0, v1, ...).
 
-    Registers not given hold all ones. `lds`, uint8, is the wave's LDS, changed in place.
+    Registers not given hold all ones. `lds`, uint8, is the wave's LDS, and `scratch`, uint8 [64, a multiple of 16], its lanes'
+    private memory; both are changed in place.
     """
     lines = [line.split(";", 1)[0].strip() for line in text.splitlines()]
     body = [parse_instruction(line, i) for i, line in enumerate(lines, 1) if line]
@@ -278,8 +289,8 @@ def run_snippet(
     v, a = (np.zeros((0, 64), np.uint32) if x is None else x for x in (vgpr, agpr))
     code = decode(kernel, min_vgprs=max(1, len(v)), min_agprs=len(a))
     n_agprs = max(kernel.registers["a"], len(a))
-    run = _Run(code, memory or Memory(), 0 if lds is None else len(lds), 1)
-    host = run.host(lds)
+    run = Run(code, memory or Memory(), 0 if lds is None else len(lds), 1, 0 if scratch is None else scratch.shape[1])
+    host = run.host(lds, scratch)
     host.waves[:] = 0xFF
     registers = host.waves[code.vgpr_offset :].view(np.uint32).reshape(-1, 64)
     agprs = registers[code.agpr_first : code.agpr_first + n_agprs]
