@@ -16,9 +16,12 @@ from sparse_mla.gfx950.data import Data
 _SPECIAL = {"vcc": (106, 2), "vcc_lo": (106, 1), "vcc_hi": (107, 1), "m0": (124, 1), "exec": (126, 2), "exec_lo": (126, 1),
             "exec_hi": (127, 1), "flat_scratch": (102, 2), "flat_scratch_lo": (102, 1), "flat_scratch_hi": (103, 1)}  # fmt: skip
 _REGISTER = re.compile(r"([vsa])(?:(\d+)|\[(\d+)(?::(\d+))?\])$")
+# A flat address in one of these 4 GiB is LDS or scratch; the registers that name them are read-only.
+_APERTURES = {"src_shared_base": 1 << 48, "src_shared_limit": (1 << 48) + 0xFFFFFFFF,
+              "src_private_base": 2 << 48, "src_private_limit": (2 << 48) + 0xFFFFFFFF}  # fmt: skip
 _NUMBER = re.compile(r"-?(0x[0-9a-f]+|\d+)$", re.I)
 _FLOAT = re.compile(r"-?\d+\.\d+(e[+-]?\d+)?$")
-_MODIFIER = re.compile(r"([a-z_0-9]+)(?::(\[[^\]]*\]|[^\s,]+))?$", re.I)
+_MODIFIER = re.compile(r"([a-z_0-9]+)(?::(\[[^\]]*\]|\w+\([^)]*\)|[^\s,]+))?$", re.I)
 _LOC = re.compile(r"\.loc\s+(\d+)\s+(\d+)")
 _FILE = re.compile(r'\.file\s+(\d+)\s+(?:"([^"]*)"\s+)?"([^"]*)"')
 
@@ -130,6 +133,8 @@ def parse_arg(text: str) -> Arg:
         return Arg(m[1], first, int(m[4] or first) - first + 1, neg=neg, abs=absolute)
     if text in _SPECIAL:
         return Arg("s", *_SPECIAL[text], neg=neg, abs=absolute)
+    if text in _APERTURES:
+        return Arg("int", value=_APERTURES[text])
     if _NUMBER.match(text):
         return Arg("int", value=int(text, 0), neg=neg, abs=absolute)
     if _FLOAT.match(text):
@@ -149,7 +154,7 @@ def parse_instruction(text: str, line: int = 0, source: tuple[str, int] | None =
     if mnemonic.startswith("s_waitcnt"):  # `vmcnt(0) lgkmcnt(0)` is not an operand list
         return Instruction(mnemonic, (), {"wait": rest.strip()}, text.strip(), line, source)
     # Commas part operands; behind the last one, spaces part modifiers.
-    parts = re.split(r",(?![^\[]*\])", rest) if rest.strip() else []
+    parts = re.split(r",(?![^\[]*\])(?![^(]*\))", rest) if rest.strip() else []
     tokens = [part.strip() for part in parts]
     if tokens:
         *head, last = tokens

@@ -15,6 +15,7 @@ from sparse_mla.errors import AssemblyError
 from sparse_mla.gfx950.assembly import Arg, Instruction, Kernel
 from sparse_mla.gfx950.generate import all_rows, slots
 from sparse_mla.gfx950.isa import ENCODINGS, ROWS
+from sparse_mla.gfx950.isa.memory import swizzle
 from sparse_mla.gfx950.isa.row import Operand, Row
 from sparse_mla.gfx950.sanitize import CHECK, describe, watch_result
 
@@ -23,6 +24,7 @@ SGPR_OFFSET, VGPR_BYTES, HARDWARE_SGPRS, TEMPORARIES = 128, 256, 128, 8
 HANDLER_INDEX = {row.mnemonic: i for i, row in enumerate(all_rows())}
 _VECTOR = 1 << 31  # marks an offset that counts from the first vector register, wherever that will stand
 _SDWA_PARTS = {"BYTE_0": 0, "BYTE_1": 1, "BYTE_2": 2, "BYTE_3": 3, "WORD_0": 4, "WORD_1": 5, "DWORD": 6}
+_FLAGS = {"offen": 1, "idxen": 2, "sc0": 4}  # Op.aux of what has flags (engine/access.h)
 _HINTS = {"sc0", "sc1", "nt", "glc"}  # cache hints: no functional effect here
 _ENDS_BLOCK = ("BRANCH", "BARRIER")
 
@@ -89,7 +91,7 @@ def _dwords(value: int | float | str, operand: Operand) -> list[int]:
         return list(struct.unpack("<2I", struct.pack("<d", value)) if wide else struct.unpack("<I", struct.pack("<f", value)))
     assert isinstance(value, int)
     # A 64-bit operand sign-extends a negative constant; the assembler writes others as they are.
-    return [value & 0xFFFFFFFF] + [0xFFFFFFFF if value < 0 else 0] * (operand.width == 2)
+    return [value & 0xFFFFFFFF] + [value >> 32 & 0xFFFFFFFF] * (operand.width == 2)
 
 
 class _Decoder:
@@ -148,6 +150,8 @@ class _Decoder:
             offset = self.register(at, arg)
             self.note(at, operand, arg, arg.first, arg.count)
         elif arg.kind in ("int", "float") and not operand.write and operand.value[0] != "x":
+            if isinstance(arg.value, int) and arg.value >> 32 > 0 and operand.width != 2:
+                raise self.fail(at, f"operand {operand.name} has 32 bits: {arg.value:#x} does not fit")
             offset = self.constant(_dwords(arg.value, operand))
         else:
             raise self.fail(at, f"operand {operand.name} cannot be {arg.kind}")
@@ -242,25 +246,29 @@ class _Decoder:
         args, label = list(at.ins.args), None
         if row.unit == "SMEM" and len(args) == 3 and args[2].kind == "int":  # the offset is a number or an SGPR
             at.modifiers["offset"] = str(args.pop().value)
-        required = len(row.operands) - (row.unit == "SMEM")
-        if not required <= len(args) <= len(row.operands):
+        todo, o = slots(row), []
+        if todo and todo[0][0].optional and ("lds" in at.modifiers if "lds" in row.modifiers else "sc0" not in at.modifiers):
+            todo, o = todo[1:], [0]
+            at.modifiers.pop("lds", None)
+        required = len(todo) - (row.unit == "SMEM")
+        if not required <= len(args) <= len(todo):
             raise self.fail(at, f"{row.mnemonic} takes {required} operands, not {len(args)},")
-        based = any(x.type == "S" and arg.kind == "s" for x, arg in zip(row.operands, args, strict=False))
-        o: list[int] = []
-        for (operand, slot), arg in zip(slots(row), args, strict=False):
+        based = any(x.type == "S" and arg.kind == "s" for (x, _), arg in zip(todo, args, strict=False))
+        registers = {"A": 1 if based else 2, "B": ("offen" in at.modifiers) + ("idxen" in at.modifiers), "C": 1}
+        for (operand, slot), arg in zip(todo, args, strict=False):
             assert len(o) == slot
             if operand.type == "L":
                 label = str(arg.value)
                 if self.kernel.labels.get(label, len(self.kernel.instructions)) >= len(self.kernel.instructions):
                     raise self.fail(at, f"no label {label} with an instruction behind it")
                 o.append(0)
-            elif operand.type == "A":
-                if arg.kind != "v" or arg.count != (1 if based else 2):
-                    raise self.fail(at, f"the address must be {'one VGPR' if based else 'a VGPR pair'}")
+            elif arg.kind == "off" and (operand.type in "STC" or (operand.type == "B" and not registers["B"])):
+                o.append(0)
+            elif operand.type in registers:
+                if arg.kind != "v" or arg.count != registers[operand.type]:
+                    raise self.fail(at, f"the address must be {('off', 'one VGPR', 'a VGPR pair')[registers[operand.type]]}")
                 o.append(self.register(at, arg))
                 self.note(at, operand, arg, arg.first, arg.count)
-            elif operand.type == "S" and arg.kind == "off":
-                o.append(0)
             else:
                 o += self.operand(at, operand, arg)
         return o, label
@@ -270,7 +278,14 @@ class _Decoder:
         values = {"imm": 0, "aux": 0}
         for key, slot in (("offset", "imm"), ("offset0", "imm"), ("bitop3", "imm"), ("offset1", "aux")):
             if key in at.modifiers and key in row.modifiers:
-                values[slot] = int(at.modifiers.pop(key), 0)
+                text = at.modifiers.pop(key)
+                try:
+                    values[slot] = swizzle(text) if text.startswith("swizzle") else int(text, 0)
+                except (KeyError, ValueError, IndexError):
+                    raise self.fail(at, f"{key}:{text} is not known") from None
+        if "offen" in row.modifiers:
+            values["aux"] = sum(flag for key, flag in _FLAGS.items() if key in at.modifiers)
+            at.modifiers = {key: x for key, x in at.modifiers.items() if key not in ("offen", "idxen")}
         return values["imm"], values["aux"]
 
     def destination(self, at: _Context, row: Row, o: list[int]) -> None:

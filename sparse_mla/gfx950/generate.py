@@ -86,7 +86,7 @@ def source() -> str:
         [
             "// Generated from the rows in isa/ by generate.py.",
             '#include "matrix.h"',
-            '#include "memory.h"',
+            '#include "access.h"',
             '#include "sanitize.h"',
             *map(handler, rows),
             f"const Handler engine_handlers[{len(rows)}] = {{{', '.join(row.handler for row in rows)}}};",

@@ -13,12 +13,16 @@ from sparse_mla.errors import ToolchainError
 from sparse_mla.gfx950.generate import all_rows, source
 
 ENGINE = Path(__file__).with_name("engine")
-GLOBAL_FAULT, LDS_FAULT, BUDGET_FAULT, PAST_END_FAULT = 1, 2, 3, 4
+GLOBAL_FAULT, LDS_FAULT, BUDGET_FAULT, PAST_END_FAULT, SCRATCH_FAULT, ALIGNMENT_FAULT, RESOURCE_FAULT, LANES_FAULT = range(1, 9)
 FAULTS = {
     GLOBAL_FAULT: "global access outside every buffer",
     LDS_FAULT: "LDS access outside the workgroup's allocation",
     BUDGET_FAULT: "the wave does not end: it has used up its budget of instructions",
     PAST_END_FAULT: "execution ran past the last instruction: the kernel has no s_endpgm there",
+    SCRATCH_FAULT: "scratch access outside the lane's private memory",
+    ALIGNMENT_FAULT: "an atomic must be aligned to its size",
+    RESOURCE_FAULT: "the buffer resource swizzles addresses, adds a thread id or is no buffer: only plain ones are known",
+    LANES_FAULT: "a transposed read needs every lane active",
 }
 _FLAGS = ("-O2", "-std=c2x", "-ffreestanding", "-fPIC", "-fno-math-errno", "-ffp-contract=off", "-Wall", "-Werror")
 
@@ -60,6 +64,7 @@ class Launch(c.Structure):
         ("wave_bytes", _U32),
         ("n_waves", _U32),
         ("lds_bytes", _U32),
+        ("scratch_bytes", _U32),
         ("grid", _U32 * 3),
         ("block", _U32 * 3),
         ("user_sgprs", _U32 * 16),
@@ -98,7 +103,7 @@ class WaveHeader(c.Structure):
 class Worker(c.Structure):
     """engine.h's Worker: what one host thread owns."""
 
-    _fields_ = [(name, _POINTER) for name in ("waves", "lds", "counts", "sanitizer", "debug")] + [("fault", Fault)]
+    _fields_ = [(name, _POINTER) for name in ("waves", "lds", "scratch", "counts", "sanitizer", "debug")] + [("fault", Fault)]
 
 
 def host_cpu() -> str:
@@ -126,7 +131,7 @@ def build_engine(target: tuple[str, ...] | None = None, *, root: Path | None = N
         unit = out.with_name("handlers.c")
         unit.write_text(generated)
         objects = []
-        for path in (unit, ENGINE / "runtime.c", ENGINE / "sanitize.c"):
+        for path in (unit, *(ENGINE / f"{name}.c" for name in ("runtime", "access", "sanitize"))):
             objects.append(str(out.with_name(path.stem + ".o")))
             _run([*tools.clang, *target, *_FLAGS, f"-I{ENGINE}", "-c", str(path), "-o", objects[-1]])
         _run([*tools.lld, "-shared", "-o", str(out), *objects])

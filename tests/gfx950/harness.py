@@ -87,9 +87,11 @@ class Registers:
     def file(self, letter: str) -> Words:
         return {"v": self.vgpr, "a": self.agpr, "s": self.sgpr}[letter]
 
-    def run(self, text: str, memory: Memory | None = None, lds: NDArray[np.uint8] | None = None) -> Registers:
+    def run(self, text: str, memory: Memory | None = None, lds: NDArray[np.uint8] | None = None,
+            scratch: NDArray[np.uint8] | None = None) -> Registers:  # fmt: skip
         state = run_snippet(text, vgpr=self.vgpr, agpr=self.agpr, sgpr=self.sgpr[:102],
-                            vcc=self.mask(106), exec_mask=self.mask(126), scc=self.scc, memory=memory, lds=lds)  # fmt: skip
+                            vcc=self.mask(106), exec_mask=self.mask(126), scc=self.scc, memory=memory, lds=lds,
+                            scratch=scratch)  # fmt: skip
         sgpr = self.sgpr.copy()
         sgpr[:102] = state.sgpr
         sgpr[106:108], sgpr[126:] = halves(state.vcc), halves(state.exec)

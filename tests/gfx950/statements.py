@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.gfx950 import statements_memory
+
 Statement = Callable[..., Any]
 M32, M64 = 2**32 - 1, 2**64 - 1
 f32, f64 = np.float32, np.float64
@@ -364,40 +366,6 @@ OPEN: dict[str, Statement] = {"v_log_f32": tiny, "v_sqrt_f32": tiny, "v_rsq_f32"
 OPEN["v_fract_f32"] = lambda x: abs(x) == np.inf
 OPEN["v_rcp_f32"] = OPEN["v_rcp_iflag_f32"] = lambda x: tiny(x) | (abs(x) > 2.0**126)
 
-# Under one name for LDS and global memory. Loads: the value for the registers, low dword first. Stores: (bytes, value).
-LOADS: dict[str, Statement] = dict.fromkeys(("dword", "dwordx2", "dwordx3", "dwordx4"), lambda x: x)
-LOADS |= {
-    "ubyte": lambda x: x & 0xFF,
-    "sbyte": lambda x: sext(x, 8),
-    "ushort": lambda x: x & 0xFFFF,
-    "sshort": lambda x: sext(x, 16),
-    "short_d16": lambda x, d: d & 0xFFFF0000 | x & 0xFFFF,
-    "short_d16_hi": lambda x, d: d & 0xFFFF | (x & 0xFFFF) << 16,
-    "ubyte_d16": lambda x, d: d & 0xFFFF0000 | x & 0xFF,
-    "ubyte_d16_hi": lambda x, d: d & 0xFFFF | (x & 0xFF) << 16,
-}
-STORES: dict[str, Statement] = {
-    "byte": lambda a: (1, a & 0xFF),
-    "byte_d16_hi": lambda a: (1, a >> 16 & 0xFF),
-    "short": lambda a: (2, a & 0xFFFF),
-    "short_d16_hi": lambda a: (2, a >> 16 & 0xFFFF),
-    "dword": lambda a: (4, a),
-    "dwordx2": lambda a: (8, a),
-    "dwordx3": lambda a: (12, a),
-    "dwordx4": lambda a: (16, a),
-}
-MEMORY: dict[str, Statement] = {f"global_load_{name}": f for name, f in LOADS.items()}
-MEMORY |= {f"global_store_{name}": f for name, f in STORES.items()}
-MEMORY |= {f"s_load_dword{n}": LOADS["dword"] for n in ("", "x2", "x4", "x8", "x16")}
-_LDS = {"u8": "ubyte", "i8": "sbyte", "u16": "ushort", "i16": "sshort", "u8_d16": "ubyte_d16", "u8_d16_hi": "ubyte_d16_hi"}
-_LDS |= {"u16_d16": "short_d16", "u16_d16_hi": "short_d16_hi"}
-_LDS |= {"b32": "dword", "b64": "dwordx2", "b96": "dwordx3", "b128": "dwordx4"}
-MEMORY |= {f"ds_read_{lds}": LOADS[name] for lds, name in _LDS.items()}
-_LDS |= {"b8": "byte", "b8_d16_hi": "byte_d16_hi", "b16": "short", "b16_d16_hi": "short_d16_hi"}
-MEMORY |= {f"ds_write_{lds}": STORES[name] for lds, name in _LDS.items() if lds[0] == "b"}
-# Two accesses each: bytes of an element, and the elements that its offsets count by.
-ELEMENTS = {f"ds_{rw}2{st}_b{8 * n}": (n, 64 if st else 1) for rw in ("read", "write") for st in ("", "st64") for n in (4, 8)}
-
 TAKEN: dict[str, Statement] = {  # branches
     "s_branch": lambda scc, vcc, exec: True,
     "s_cbranch_scc0": lambda scc, vcc, exec: not scc,
@@ -409,10 +377,10 @@ TAKEN: dict[str, Statement] = {  # branches
 }  # fmt: skip
 # Waits and hints change no register; what s_endpgm and s_barrier do is in test_launch.py.
 NO_EFFECT = {"s_nop": "7", "s_waitcnt": "vmcnt(0) lgkmcnt(0)", "s_sleep": "1", "s_setprio": "3", "s_sethalt": "0",
-             "s_icache_inv": "", "s_barrier": "", "s_endpgm": ""}  # fmt: skip
+             "s_icache_inv": "", "s_barrier": "", "s_endpgm": "", **statements_memory.NO_EFFECT}  # fmt: skip
 MATRIX = {"v_mfma_f32_16x16x32_bf16": (16, 32), "v_mfma_f32_32x32x16_bf16": (32, 16)}  # M = N, K
 
-STATED = {*SALU, *VALU, *MEMORY, *ELEMENTS, *TAKEN, *NO_EFFECT, *MATRIX}
+STATED = {*SALU, *VALU, *statements_memory.STATED, *TAKEN, *NO_EFFECT, *MATRIX}
 
 
 def matrix_product(a: Any, b: Any, c: Any, m: int, k: int) -> tuple[Any, Any]:

@@ -13,6 +13,7 @@ import pytest
 
 from sparse_mla.build import find_toolchain
 from sparse_mla.gfx950.isa import ROWS, Operand, Row
+from tests.gfx950 import statements_memory
 from tests.gfx950.harness import (
     EDGES,
     FULL,
@@ -30,7 +31,7 @@ from tests.gfx950.harness import (
     wanted,
     written_out,
 )
-from tests.gfx950.statements import ELEMENTS, MATRIX, MEMORY, NO_EFFECT, SALU, STATED, TAKEN, VALU, WRITTEN_OUT, Statement, sext
+from tests.gfx950.statements import MATRIX, NO_EFFECT, SALU, STATED, TAKEN, VALU, WRITTEN_OUT, Statement, sext
 
 MASKS = (FULL, 0x0123456789ABCDEF, FULL, 1 << 63, 0)
 MASK = 0xF0F0_3333_0123_8001
@@ -99,10 +100,11 @@ def example(row: Row) -> str:
     name = row.mnemonic
     if name in NO_EFFECT or name in TAKEN:
         return f"{name} {NO_EFFECT.get(name, 'label')}"
-    if name in MEMORY or name in ELEMENTS or name in MATRIX:
-        registers = {"A": "v[2:3]", "S": "off", "sU": "s[16:17]", "su": "0x10"}
+    if name in statements_memory.STATED or name in MATRIX:
+        registers = {"A": "v[2:3]", "B": "off", "C": "off", "S": "off", "T": "s5", "sU": "s[16:17]", "su": "0x10"}
         spans = (span("s" if x.scalar else "v", SLOT * i, x.width) for i, x in enumerate(row.operands))
-        return f"{name} {', '.join(registers.get(x.type, text) for x, text in zip(row.operands, spans, strict=True))}"
+        texts = [registers.get(x.type, text) for x, text in zip(row.operands, spans, strict=True)]
+        return f"{name} {', '.join(texts)}{' sc0' if row.latency == 'atomic' and row.operands[0].optional else ''}"
     columns = {x.name: np.full((dwords(x), 64), 0x34, np.uint32) for x in row.operands}
     lane: Forms = {"b": Constant("5", (5,))} if name == "v_writelane_b32" else {}  # two scalar registers are one too many
     return Written(written_out(row, columns) | lane, modifiers="bitop3:0x17" if "bitop3" in name else "").place(row)[0]

@@ -50,7 +50,7 @@ _Static_assert(sizeof(Op) == 64, "decode.py builds these");
 typedef struct { u64 base, size; u8* host; } Range;   // one buffer of the launch, at an emulated address
 
 enum { RUNNING, AT_BARRIER, ENDED, FAULTED, STOPPED };
-enum { FAULT_NONE, FAULT_GLOBAL, FAULT_LDS, FAULT_BUDGET, FAULT_PAST_END };   // native.py has the words
+enum { FAULT_NONE, FAULT_GLOBAL, FAULT_LDS, FAULT_BUDGET, FAULT_PAST_END, FAULT_SCRATCH, FAULT_ALIGNMENT, FAULT_RESOURCE, FAULT_LANES };   // native.py has the words
 typedef struct { u32 kind, pc, wave, lane; u64 address; u32 size, workgroup[3]; } Fault;
 
 // What stays the same during a launch.
@@ -60,7 +60,7 @@ typedef struct {
   const u32* constants;       // copied behind the scalar registers of every wave
   u32 n_ranges, n_constants;
   u32 vgpr_offset, n_vgprs;   // bytes, vectors
-  u32 wave_bytes, n_waves, lds_bytes;
+  u32 wave_bytes, n_waves, lds_bytes, scratch_bytes;   // scratch: private memory of one lane
   u32 grid[3], block[3];
   u32 user_sgprs[16], n_user_sgprs, n_blocks;   // n_blocks: basic blocks counted
   u32 workgroup_id_mask;      // bits 0..2: which of x, y, z follow the user SGPRs
@@ -75,6 +75,7 @@ typedef struct { u64 left; const u8* stops; } Debug;   // instructions before it
 typedef struct {
   Wave* waves;   // n_waves of them, wave_bytes apart
   u8* lds;
+  u8* scratch;   // [n_waves][LANES][scratch_bytes]
   u64* counts;   // [n_waves][n_blocks] executions of each basic block
   struct Sanitizer* sanitizer;   // null unless the launch is checked
   Debug* debug;                  // null unless a debugger runs the code
@@ -90,6 +91,8 @@ struct Wave {
   i64 budget;
   u32 state, index, scc, lds_bytes;
   u8* lds;
+  u8* scratch;
+  u32 scratch_bytes;
 } __attribute__((aligned(64)));
 
 enum { VCC = 106, M0 = 124, EXEC = 126 };   // scalar register numbers; SGPRs stand at byte 128 of a wave

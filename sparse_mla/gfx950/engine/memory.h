@@ -76,15 +76,15 @@ INLINE u32 global_pointers(Wave* w, const Op* o, u32 vaddr, u32 saddr, u64 size,
   if (UNLIKELY(lane < LANES)) *bad = a[lane];
   return lane;
 }
-#define GLOBAL_POINTERS(vaddr, size)                                                                 \
+#define GLOBAL_POINTERS(vaddr, saddr, size)                                                          \
   u8* pointers[LANES] __attribute__((aligned(64)));                                                  \
   u64 bad;                                                                                           \
-  u32 out = global_pointers(w, o, vaddr, o->o[2], size, pointers, &bad);                             \
+  u32 out = global_pointers(w, o, vaddr, saddr, size, pointers, &bad);                               \
   if (UNLIKELY(out < LANES)) return fault(w, o, FAULT_GLOBAL, out, bad, size)
 #define GLOBAL_AT(lane) pointers[lane]
-#define GLOBAL_LOAD(T, N) GLOBAL_POINTERS(o->o[1], sizeof(T) * N); GATHER(T, N, o->o[0], GLOBAL_AT)
-#define GLOBAL_LOAD_D16(T, shift) GLOBAL_POINTERS(o->o[1], sizeof(T)); GATHER_D16(T, o->o[0], shift, GLOBAL_AT)
-#define GLOBAL_STORE(T, N, shift) GLOBAL_POINTERS(o->o[0], sizeof(T) * N); SCATTER(T, N, o->o[1], shift, GLOBAL_AT)
+#define GLOBAL_LOAD(T, N) GLOBAL_POINTERS(o->o[1], o->o[2], sizeof(T) * N); GATHER(T, N, o->o[0], GLOBAL_AT)
+#define GLOBAL_LOAD_D16(T, shift) GLOBAL_POINTERS(o->o[1], o->o[2], sizeof(T)); GATHER_D16(T, o->o[0], shift, GLOBAL_AT)
+#define GLOBAL_STORE(T, N, shift) GLOBAL_POINTERS(o->o[0], o->o[2], sizeof(T) * N); SCATTER(T, N, o->o[1], shift, GLOBAL_AT)
 
 #define SMEM_LOAD(N)                                                                                 \
   u64 a = get_M(w, o->o[1]) + (o->o[2] ? AT(u32, w, o->o[2] & ~1u) : 0) + (u64)o->imm;               \

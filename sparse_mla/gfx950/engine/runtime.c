@@ -32,13 +32,20 @@ const Op* fault(Wave* w, const Op* o, u32 kind, u32 lane, u64 address, u32 size)
 
 static Wave* wave_at(const Launch* l, Worker* k, u32 i) { return (Wave*)((u8*)k->waves + (u64)i * l->wave_bytes); }
 
+static void give_memory(Wave* w, const Launch* l, Worker* k, u32 index) {
+  w->lds = k->lds; w->lds_bytes = l->lds_bytes;
+  w->scratch = k->scratch + (u64)index * LANES * l->scratch_bytes; w->scratch_bytes = l->scratch_bytes;
+}
+
 // Registers hold junk when a wave starts on a device; here they hold all ones, which is a NaN and a bad address.
 static void start_wave(const Launch* l, Worker* k, u32 index, const u32 id[3]) {
   Wave* w = wave_at(l, k, index);
   __builtin_memset(w, 0, sizeof *w);
   w->launch = l; w->worker = k; w->range = l->ranges; w->resume = l->code;
   w->counts = k->counts + (u64)index * l->n_blocks;
-  w->budget = (i64)l->budget; w->index = index; w->lds = k->lds; w->lds_bytes = l->lds_bytes;
+  w->budget = (i64)l->budget; w->index = index;
+  give_memory(w, l, k, index);
+  __builtin_memset(w->scratch, 0xff, (u64)LANES * l->scratch_bytes);
   u32* s = &SREG(u32, w, 0);
   __builtin_memset(s, 0xff, 128 * 4);
   u32 n = l->n_user_sgprs;
@@ -121,7 +128,8 @@ void engine_start(const Launch* l, Worker* k, const u32 id[3]) {
 i64 engine_run_wave(const Launch* l, Worker* k) {
   Wave* w = wave_at(l, k, 0);
   w->launch = l; w->worker = k; w->range = l->ranges; w->resume = l->code; w->counts = k->counts;
-  w->budget = (i64)l->budget; w->index = 0; w->lds = k->lds; w->lds_bytes = l->lds_bytes;
+  w->budget = (i64)l->budget; w->index = 0;
+  give_memory(w, l, k, 0);
   do run_wave(w); while (w->state == AT_BARRIER);
   return w->state == FAULTED ? -1 : 0;
 }

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from sparse_mla.gfx950.isa.matrix import MATRIX
-from sparse_mla.gfx950.isa.memory import GLOBAL, LDS
+from sparse_mla.gfx950.isa.memory import CACHE, LDS, SMEM, VMEM
 from sparse_mla.gfx950.isa.micro import MICRO
 from sparse_mla.gfx950.isa.row import Operand, Row
-from sparse_mla.gfx950.isa.scalar import CONTROL, SALU, SMEM
+from sparse_mla.gfx950.isa.scalar import CONTROL, SALU
 from sparse_mla.gfx950.isa.vector import VECTOR
 
-ROWS: dict[str, Row] = {row.mnemonic: row for row in SALU + SMEM + CONTROL + VECTOR + MATRIX + GLOBAL + LDS}
+ROWS: dict[str, Row] = {row.mnemonic: row for row in SALU + SMEM + CONTROL + VECTOR + MATRIX + VMEM + LDS + CACHE}
 ENCODINGS = ("_e32", "_e64", "_sdwa", "_dpp")  # suffixes of a mnemonic that name an encoding, not an instruction
 
 __all__ = ["ENCODINGS", "MICRO", "ROWS", "Operand", "Row"]

@@ -4,7 +4,8 @@ A table is text, one instruction a line::
 
     mnemonic   operands   | effect
 
-Operands stand in the order of the assembly text: `d=u` is written, `d+u` read and written, `a:u` read. Types:
+Operands stand in the order of the assembly text: `d=u` is written, `d+u` read and written, `a:u` read; `d?u` is written
+where the text has it: an atomic that returns (sc0), a buffer load that does not go to LDS. Types:
 
 ====  =============================================  ====  ===============================================
 u i   dword, unsigned or signed, a lane               U I   64-bit integer a lane (register pair)
@@ -14,6 +15,7 @@ m     lane mask as lanes (SGPR pair or vcc)           M     the same mask as 64 
 xN    N dwords a lane, in registers                   su si sU sI sxN   the same as scalars
 cN    N dwords a lane, or one constant for all
 A S   global address and its scalar base (or `off`)   L     a label
+B     buffer address: as offen and idxen ask          C T   scratch address and its scalar base (either may be `off`)
 ====  =============================================  ====  ===============================================
 
 The effect is C over the vocabulary of engine/lanes.h: an expression (the value of the first operand), statements that
@@ -26,22 +28,23 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-WIDTH = {"u": 1, "i": 1, "f": 1, "q": 1, "p": 1, "U": 2, "I": 2, "F": 2, "P": 2, "m": 2, "M": 2, "S": 2, "A": 0, "L": 0, "k": 0}
+WIDTH = {x: n for n, types in enumerate(("ABCLk", "uifqpT", "UIFPmMS")) for x in types}
 
 
 @dataclass(frozen=True)
 class Operand:
-    """One operand of a row: its name in the effect, its type letter and whether it is read and written."""
+    """One operand of a row: its name in the effect, its type letter, whether it is read and written, or may be absent."""
 
     name: str
     type: str
     read: bool
     write: bool
+    optional: bool = False
 
     @property
     def scalar(self) -> bool:
         """True where only an SGPR or a constant may stand (lane masks included)."""
-        return self.type[0] == "s" or self.type in "mMS"
+        return self.type[0] == "s" or self.type in "mMST"
 
     @property
     def value(self) -> str:
@@ -81,8 +84,8 @@ def table(unit: str, text: str, *, latency: str = "", modifiers: str = "") -> li
         mnemonic, *specs = head.split()
         operands = []
         for spec in specs:
-            m = re.fullmatch(r"(\w+)([=+:])(\w+)", spec)
+            m = re.fullmatch(r"(\w+)([=+:?])(\w+)", spec)
             assert m, f"{mnemonic}: operand {spec!r}"
-            operands.append(Operand(m[1], m[3], m[2] != "=", m[2] != ":"))
+            operands.append(Operand(m[1], m[3], m[2] in "+:", m[2] != ":", m[2] == "?"))
         rows.append(Row(mnemonic, tuple(operands), effect.strip(), unit, latency or unit.lower(), frozenset(modifiers.split())))
     return rows

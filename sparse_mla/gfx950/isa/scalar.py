@@ -100,18 +100,6 @@ s_andn2_saveexec_b64  d=sU a:sU             | d = EXECUTE; EXECUTE = a & ~d; SCC
 """,
 )
 
-SMEM: list[Row] = table(
-    "SMEM",
-    """
-s_load_dword     d=sx1  a:sU b:su | @SMEM_LOAD(1)
-s_load_dwordx2   d=sx2  a:sU b:su | @SMEM_LOAD(2)
-s_load_dwordx4   d=sx4  a:sU b:su | @SMEM_LOAD(4)
-s_load_dwordx8   d=sx8  a:sU b:su | @SMEM_LOAD(8)
-s_load_dwordx16  d=sx16 a:sU b:su | @SMEM_LOAD(16)
-""",
-    modifiers="offset glc",
-)
-
 CONTROL: list[Row] = (
     table(
         "BRANCH",
