@@ -17,10 +17,12 @@ TOUR_FOLDER = "build/tour"
 NOTEBOOK_FOLDER = "build/notebooks"
 
 
-def _show(data: Any, as_json: bool) -> None:
-    """Print rows as a table and anything else in its own words, or either as JSON."""
+def _show(data: Any, as_json: bool, text: Callable[[], object] | None = None) -> None:
+    """Print data as JSON, or what `text` gives; without `text` rows as a table and anything else in its own words."""
     if as_json:
-        print(json.dumps(data if isinstance(data, list) else data.as_dict(), indent=2))
+        print(json.dumps(data if isinstance(data, list | dict) else data.as_dict(), indent=2))
+    elif text:
+        print(text())
     elif isinstance(data, list):
         from sparse_mla import tables
 
@@ -83,7 +85,7 @@ def _notebooks(args: argparse.Namespace) -> int:
 
     if args.action == "list":
         found = [{"name": name, "file": str(path)} for name, path in available().items()]
-        print(json.dumps(found, indent=2) if args.json else "\n".join(f"{row['name']}  {row['file']}" for row in found))
+        _show(found, args.json, lambda: "\n".join(f"{row['name']}  {row['file']}" for row in found))
         return 0
     runs = []
     for path in choose(args.names):
