@@ -23,7 +23,7 @@ CHECK = np.dtype(
     [("access", _ACCESS, MAX_ACCESSES)]
     + [(name, "u1") for name in ("n", "class", "passes", "counter", "space", "writes", "atomic", "special", "vm", "lgkm")]
     + [(name, "u2") for name in ("slots", "bytes", "align", "unit", "addresses")]
-    + [(name, "u1") for name in ("address_slot", "saddr_slot", "results", "source", "source_end", "pad")]
+    + [(name, "u1") for name in ("address_slot", "saddr_slot", "results", "source", "source_end", "open_lds")]
     + [("half_exponent", "u2")]
 )
 FINDING = np.dtype(
@@ -36,6 +36,16 @@ WATCHED_BYTES = 1 << 28  # larger buffers are not watched for races between work
 _CLASSES = {"VALU": 1, "MFMA": 6, "VMEM": 7, "LDS": 7}
 _COUNTERS = {"VMEM": 1, "LDS": 2, "SMEM": 3}
 _ELEMENT = re.compile(r"@(\w+)\(([a-z]\w*)?(?:, )?(\d+)(?:, (\d+))?")
+# They may write LDS by ways that the shadow does not follow: in a kernel that has one, no LDS byte counts as unwritten.
+_WRITES_LDS_UNSEEN = (
+    "flat_store",
+    "flat_atomic",
+    "global_load_lds",
+    "scratch_load_lds",
+    "ds_append",
+    "ds_consume",
+    "ds_write_addtid",
+)
 _BYTES = {"u8": 1, "i8": 1, "u16": 2, "i16": 2, "u32": 4, "u64": 8, "f32": 4, "f64": 8}
 
 # kind | what is wrong | the usual cause; in the order of engine/sanitize.h
@@ -73,6 +83,7 @@ class Sanitizer(c.Structure):
         ("findings", c.c_void_p),
         ("n_registers", c.c_uint32),
         ("n_vectors", c.c_uint32),
+        ("open_lds", c.c_uint32),
         ("n_findings", c.c_uint32),
         ("group", c.c_uint32),
         ("workgroup", c.c_uint32 * 3),
@@ -121,7 +132,8 @@ def describe(
         counts = dict(re.findall(r"(vmcnt|lgkmcnt)\((\d+)\)", ins.text))
         check["vm"], check["lgkm"] = int(counts.get("vmcnt", 255)), int(counts.get("lgkmcnt", 255))
         check["slots"] = 1 + int(ins.args[0].value) if row.mnemonic == "s_nop" else 1
-    if row.mnemonic.startswith(("global_", "ds_")) and (m := _ELEMENT.match(row.effect)):
+    check["open_lds"] = row.mnemonic.startswith(_WRITES_LDS_UNSEEN) or "lds" in ins.modifiers
+    if row.mnemonic.startswith(("global_", "ds_")) and not check["open_lds"] and (m := _ELEMENT.match(row.effect)):
         _memory(check, row, m, slot)
     return check
 
@@ -139,14 +151,14 @@ def watch_result(check: np.ndarray, row: Row) -> None:
 def _memory(check: np.ndarray, row: Row, m: re.Match[str], slot: dict[str, int]) -> None:
     """The memory side of a row, read off its effect: `@DS_READ2(N, UNIT)`, `@GLOBAL_LOAD(T, N)` and their like."""
     macro, element, count, unit = m[1], m[2], int(m[3]), int(m[4] or 1)
-    two = macro.endswith("2") and element is None
-    if element is None and not two:
-        return
-    single = _BYTES[element or "u32"]
-    check["bytes"] = single if "D16" in macro else single * count
+    two, transposed = macro.endswith("2"), macro.endswith("_TR")
+    single = _BYTES.get(element or "", 4)  # an atomic's element names its operation, and counts dwords
+    check["bytes"] = single if "D16" in macro else 4 * unit if transposed else single * count
+    unit = 1 if transposed or element else unit
     check["unit"], check["addresses"] = (4 * count * unit, 2) if two else (1, 1)
     check["space"] = 1 if row.unit == "VMEM" else 2
-    check["writes"], check["atomic"] = "STORE" in macro or "WRITE" in macro, "ATOMIC" in macro
+    check["atomic"] = "ATOMIC" in macro or "EXCHANGE" in macro
+    check["writes"] = check["atomic"] or "STORE" in macro or "WRITE" in macro
     size = int(check["bytes"])
     check["align"] = min(size, 4) if row.unit == "VMEM" or size & (size - 1) else size
     check["address_slot"], check["saddr_slot"] = slot["v"], slot.get("s", 0)
@@ -170,6 +182,7 @@ class Shadow:
         self.findings = np.zeros(MAX_FINDINGS, FINDING)
         parts = (checks, self.registers, self.waves, self.lds, self.pointers, self.seen, self.findings)
         self.native = Sanitizer(*(x.ctypes.data for x in parts), n_registers, n_vectors)
+        self.native.open_lds = bool(checks["open_lds"].any())
         self.n_vectors, self.memory = n_vectors, memory
 
     def report(self, kernel: Kernel, agpr_first: int, grid: tuple[int, int, int]) -> tuple[Finding, ...]:

@@ -253,6 +253,8 @@ void sanitize_start(Wave* w, const u32 id[3], u32 n_scalars) {
   const Launch* l = w->launch;
   if (w->index == 0) {
     __builtin_memset(s->lds, 0, sizeof(LdsShadow) * ((l->lds_bytes + 3) / 4));
+    if (s->open_lds)
+      for (u32 i = 0; i < (l->lds_bytes + 3) / 4; ++i) s->lds[i].defined = 15;
     __builtin_memcpy(s->workgroup, id, 12);
     s->group = 1 + id[0] + l->grid[0] * (id[1] + l->grid[1] * id[2]);
   }

@@ -30,7 +30,7 @@ typedef struct {
   u8 address_slot, saddr_slot;
   // NaNs, where asked for: registers of the result from slot 0 on, fp32 sources in slots [source, source_end); for a matrix
   // instruction the exponent bits of its 16-bit elements, in A and B alike.
-  u8 results, source, source_end, pad;
+  u8 results, source, source_end, open_lds;
   u16 half_exponent;
 } Check;
 
@@ -64,7 +64,7 @@ typedef struct Sanitizer {
   GlobalShadow** global;        // one a range, null where it is not watched
   u8* seen;                     // [static instruction][kind]
   Finding* findings;
-  u32 n_registers, n_vectors, n_findings, group, workgroup[3];
+  u32 n_registers, n_vectors, open_lds, n_findings, group, workgroup[3];
 } Sanitizer;
 
 const Op* sanitize_check(const Op* o, Wave* w);
