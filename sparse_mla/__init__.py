@@ -9,12 +9,16 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "hip": "execute.hip",
     "CASES": "kernels.case",
     "CATALOGUE": "kernels.catalogue",
     "Case": "kernels.case",
     "compare": "kernels.compare",
     "reference": "kernels.reference",
+    "load_ipython_extension": "execute.hip",
+    "load_kernels": "execute.hip",
     "run": "execute",
+    "triton_on_gfx950": "execute.triton_emulated",
 }
 __all__ = sorted(_HOMES)
 

@@ -20,6 +20,10 @@ class ToolchainError(SparseMlaError):
 class CompileError(SparseMlaError):
     """The compiler rejected a source; carries its own message and the source line."""
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows: the source line is in the message, so a Python traceback would only hide it."""
+        return str(self).splitlines()
+
 
 class AssemblyError(SparseMlaError):
     """Assembly text has an instruction, modifier or operand that the emulator does not know; names it and its line."""

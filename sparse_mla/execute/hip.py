@@ -5,13 +5,14 @@ from __future__ import annotations
 import ctypes
 import re
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sparse_mla.build import CodeObject, compile_hip, csrc_dir
+from sparse_mla.build.disassemble import disassemble
 from sparse_mla.errors import InputError
 from sparse_mla.execute.signature import Parameter, checked, demangle, parameters, signatures
 from sparse_mla.gfx950.assembly import Kernel, Program, parse
@@ -72,9 +73,9 @@ class UserKernel:
 class Module:
     """The kernels of one source. A kernel is an attribute; where there is only one, the module launches it itself."""
 
-    def __init__(self, program: Program, code: CodeObject | None, source: str = "") -> None:
+    def __init__(self, program: Program, code: CodeObject, source: str = "") -> None:
         self.code = code
-        """The compiled code: `.text` the assembly, `.resources` what each kernel takes. None for a code object."""
+        """The compiled code: `.text` the assembly, `.resources` what each kernel takes."""
         self._program = program
         self.kernels: dict[str, UserKernel] = {}
         written = signatures(source)
@@ -109,11 +110,6 @@ class Module:
         return data.bytes[data.symbols[name]]
 
 
-@lru_cache(maxsize=64)
-def _parsed(text: str) -> Program:
-    return parse(text)
-
-
 def hip(source: str | Path, *, arch: str = "gfx950", opt: str = "-O3", compiler: str | Path | None = None) -> Module:
     """Compiles HIP source, as text or as a Path, and gives its kernels.
 
@@ -123,6 +119,33 @@ def hip(source: str | Path, *, arch: str = "gfx950", opt: str = "-O3", compiler:
     """
     code = compile_hip(source, arch=arch, opt=opt, compiler=compiler, include=(csrc_dir() / "include/std",))
     return Module(parse(code.text), code, source.read_text() if isinstance(source, Path) else source)
+
+
+def load_kernels(path: str | Path) -> Module:
+    """The kernels of a saved assembly file, or of a code object (.co, .hsaco) of ROCm or Triton.
+
+    A code object is disassembled by llvm-objdump (`disassemble`), and must not read data of its own.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no file {path}: give an assembly file (.s), or a code object (.co, .hsaco)")
+    with path.open("rb") as file:
+        text = disassemble(path) if file.read(4) == b"\x7fELF" else path.read_text()
+    arch = re.search(r"amdgcn-amd-amdhsa--(gfx\w+)", text)
+    return Module(parse(text), CodeObject(path.name, arch[1] if arch else "gfx950", text))
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext sparse_mla`: a cell that begins with `%%hip` compiles, and defines its kernels by name. `%%hip -O1` as hip()."""
+
+    def magic(line: str, cell: str) -> Module:
+        if not re.fullmatch(r"(-O[0-3s])?", line.strip()):
+            raise InputError(f"%%hip takes nothing, or one of -O0 to -O3, not {line.strip()!r}")
+        module = hip(cell, opt=line.strip() or "-O3")
+        shell.push(module.kernels)
+        return module
+
+    shell.register_magic_function(magic, "cell", "hip")
 
 
 _CONVERSION = re.compile(r"%([-+ #0]*\d*(?:\.\d+)?)(hh|h|ll|l|z|j|t)?([diouxXeEfFgGcsp%])")
