@@ -121,6 +121,8 @@ INLINE uv perm_byte(uv hi, uv lo, u32 s) {
 INLINE uv perm(uv hi, uv lo, uv sel) {
   uv r = splat(0);
   if (mask_bits(sel != sel[0]) == 0) {   // nearly always one selector for all lanes
+    if (sel[0] == 0x05040100) return (lo & 0xffffu) | hi << 16;   // what packing two halves compiles to
+    if (sel[0] == 0x07060302) return lo >> 16 | (hi & 0xffff0000u);
     for (u32 k = 0; k < 4; ++k) r |= perm_byte(hi, lo, sel[0] >> (8 * k) & 0xff) << (8 * k);
     return r;
   }
