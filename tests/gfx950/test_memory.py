@@ -13,6 +13,7 @@ from sparse_mla.errors import AssemblyError, KernelFault
 from sparse_mla.gfx950.assembly import parse
 from sparse_mla.gfx950.dispatch import pack_arguments
 from sparse_mla.gfx950.isa import ROWS
+from sparse_mla.gfx950.isa.memory import swizzle
 from sparse_mla.gfx950.machine import Memory, launch
 from tests.gfx950.harness import FULL, Registers, compare, halves, random_registers, span
 from tests.gfx950.statements_memory import (
@@ -264,14 +265,12 @@ def atomic_numbers(rng: np.random.Generator, op: str, bits: int, n: int) -> Any:
     return np.where(rng.random(n) < 0.3, x, rng.choice(x[:3], n)).astype(object)
 
 
-@pytest.mark.parametrize("returns", [False, True])
-@pytest.mark.parametrize("name", [*ATOMICS, *DS_ATOMICS])
+@pytest.mark.parametrize("name, returns", [(name, returns) for name in ATOMICS for returns in (False, True)]
+                         + [(name, "_rtn" in name) for name in DS_ATOMICS])  # fmt: skip
 def test_atomics(name: str, returns: bool) -> None:
     """Many lanes at few places, in the order of their numbers; the data in either file."""
     op, bits = (ATOMICS | DS_ATOMICS)[name]
     lds, n = name.startswith("ds"), bits // 32
-    if lds and returns != ("_rtn" in name):
-        pytest.skip("another instruction")
     rng = np.random.default_rng(8)
     for i, space in enumerate(("lds" if lds else "global", "lds" if name[0] in "df" else "global", "global", "lds")):
         if i > 1 and (lds or (i == 3 and name[0] != "f")):
@@ -412,6 +411,14 @@ def test_transposed_reads(name: str) -> None:
     before = random_registers(rng, FULL >> 1)
     with pytest.raises(KernelFault, match="every lane active"):
         before.run(line, lds=access.data)
+
+
+@pytest.mark.parametrize("pattern, offset", [
+    ("QUAD_PERM,3,0,2,1", 0x8063), ('BITMASK_PERM,"01pi0"', 0x906), ("BROADCAST,8,5", 0xB8), ("BROADCAST,32,7", 0xE0),
+    ("SWAP,16", 0x401F), ("REVERSE,8", 0x1C1F), ("FFT,7", 0xE007), ("ROTATE,1,31", 0xC7E0),
+])  # fmt: skip
+def test_swizzle_patterns_as_the_assembler_encodes_them(pattern: str, offset: int) -> None:
+    assert swizzle(f"swizzle({pattern})") == offset
 
 
 def test_lane_exchanges() -> None:
