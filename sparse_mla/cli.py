@@ -7,11 +7,12 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from sparse_mla import __version__
-from sparse_mla.errors import InputError, SparseMlaError
+from sparse_mla.errors import InputError, KernelFault, SparseMlaError
 
 TOUR_FOLDER = "build/tour"
 NOTEBOOK_FOLDER = "build/notebooks"
@@ -61,6 +62,23 @@ def _run(args: argparse.Namespace) -> int:
     result = run(args.kernel, case, on=args.on, split_k=split_k, partials=args.partials, sanitize=args.sanitize)
     _show(result, args.json)
     return 1 if result.findings else 0
+
+
+def _debug(args: argparse.Namespace) -> int:
+    from sparse_mla.execute.debug import debug
+    from sparse_mla.kernels.case import Case
+
+    case = Case.named(args.case) if args.case else Case.make(rows=1)
+    d = debug(args.kernel, case, args.workgroup, args.split_k, launch=args.launch)
+    d.wave, d.watch = args.wave, [what for what in args.show.split(",") if what]
+    with suppress(KernelFault):  # which is part of what is shown
+        for target in args.to:
+            d.run_to(target)
+        d.step(args.step)
+    if args.back:
+        d.back(args.back)
+    _show(d, args.json)
+    return 1 if d.fault else 0
 
 
 def _isa(args: argparse.Namespace) -> None:
@@ -152,6 +170,19 @@ def parser() -> argparse.ArgumentParser:
         "--sanitize", action="store_true", help="check every executed instruction; exit with 1 when something is found"
     )
     run.add_argument("--on", choices=("emulator", "reference", "gpu"), default="emulator", help="where to run it")
+
+    step = add("debug", _debug, "run one workgroup to a place in its code and show its registers and LDS there")
+    step.add_argument("kernel", help="`base`, say; `sparse-mla build` lists them")
+    step.add_argument("--case", metavar="NAME", help="a named shape (default: one row of 16 heads)")
+    step.add_argument("--workgroup", type=integer, nargs="+", default=[0], metavar="N", help="in x, y, z (default 0)")
+    step.add_argument("--split-k", type=int, default=1, metavar="N", help="parts a row is split into (default 1)")
+    step.add_argument("--launch", type=integer, default=0, metavar="N", help="1: the launch that merges the parts (default 0)")
+    step.add_argument("--wave", type=integer, default=0, metavar="N", help="the wave to move and read (default 0)")
+    where = "before a source line (base_tile.h:152), an instruction (v_mfma), a barrier, an instruction's number; repeatable"
+    step.add_argument("--to", action="append", default=[], metavar="PLACE", help=where)
+    step.add_argument("--step", type=integer, default=0, metavar="N", help="then go on by so many instructions")
+    step.add_argument("--back", type=integer, default=0, metavar="N", help="then go back by so many")
+    step.add_argument("--show", default="", metavar="LIST", help="v0:4/f32,a7,s0:8,exec,vcc,scc,m0,lds:0:64/bf16, say")
 
     isa = add("isa", _isa, "the gfx950 assembly of a kernel with its source lines")
     isa.add_argument("kernel", nargs="?")

@@ -85,6 +85,8 @@ class Debugger(Stopped):
 
     def step(self, n: int = 1) -> Debugger:
         """The next n instructions of the wave."""
+        if n < 0:
+            raise InputError(f"cannot step by {n}; `back` goes the other way")
         self._advance(self.wave, n)
         return self
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes as c
 import re
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparse_mla.build import csrc_dir
-from sparse_mla.errors import InputError
+from sparse_mla.errors import InputError, KernelFault
 from sparse_mla.gfx950 import native
 from sparse_mla.gfx950.assembly import Instruction
 from sparse_mla.gfx950.decode import HARDWARE_SGPRS, SGPR_OFFSET, TEMPORARIES
@@ -34,18 +35,38 @@ def typed(raw: NDArray[Any], kind: str) -> NDArray[Any]:
     return out.reshape(*raw.shape, -1) if raw.itemsize > np.dtype(TYPES[kind]).itemsize else out
 
 
+def _plain(value: Any) -> Any:
+    """For JSON: numbers and lists of them; what is not finite becomes text."""
+    array = np.asarray(value)
+    out, odd = array.astype(object), ~np.isfinite(array)
+    out[odd] = array[odd].astype(str)
+    return out.tolist()
+
+
+def _shown(value: Any) -> str:
+    """For people: a mask, or eight numbers a line behind the place of the first."""
+    if isinstance(value, int):
+        return hex(value)
+    lines = []
+    for i, row in enumerate(value.reshape(-1, 8) if value.size % 8 == 0 else value.reshape(1, -1)):
+        place = ",".join(str(int(n)) for n in np.unravel_index(8 * i, value.shape))
+        lines.append(f"\n  {place:>8}" + "".join(f" {f'{x:.6g}' if value.dtype.kind == 'f' else x:>12}" for x in row))
+    return "".join(lines)
+
+
 def _named(name: str, what: str) -> Any:
     return property(lambda self: self.read(name), doc=what)
 
 
 class Stopped:
     """One workgroup of a launch. `wave` is the one that is read; `executed` counts each wave's instructions, `history` the
-    steps taken: pairs of a wave and how many."""
+    steps taken: pairs of a wave and how many. `watch` is a list of what is to be shown too, as `read` takes it."""
 
     def __init__(self, run: Run, workgroup: tuple[int, ...]) -> None:
         self._run, self._host, self.workgroup = run, run.host(), workgroup
         self.code, self.kernel, self.waves = run.code, run.code.kernel, run.shared.n_waves
         self._wave, self.executed, self.history = 0, [0] * self.waves, list[tuple[int, int]]()
+        self.watch: Sequence[str] = ()
         labels = [str(arg.value) for x in self.kernel.instructions for arg in x.args if arg.kind == "label"]
         self._targets = {self.kernel.labels[label]: label for label in labels if label in self.kernel.labels}
 
@@ -129,6 +150,15 @@ class Stopped:
         return np.ctypeslib.as_array(found[name])
 
     @property
+    def fault(self) -> KernelFault | None:
+        """What a wave did wrong, if one did."""
+        try:
+            self._run.check(self._host)
+        except KernelFault as fault:
+            return fault
+        return None
+
+    @property
     def pc(self) -> int:
         """The number of `instruction` in the kernel."""
         return self._pc(self.wave)
@@ -160,14 +190,17 @@ class Stopped:
         waves = [{"state": self._state(i), "executed": n, "pc": self._pc(i)} for i, n in enumerate(self.executed)]
         where = {"kernel": self.kernel.name, "workgroup": list(self.workgroup), "position": self.position, "wave": self.wave}
         here = {"pc": self.pc, "instruction": self.instruction.text, "source_line": self.instruction.source_line}
-        return {**where, **here, "source": self.source, **{name: self.read(name) for name in ("scc", *SCALARS)}, "waves": waves}
+        state = {"source": self.source, "waves": waves, "fault": str(self.fault) if self.fault else None}
+        return {**where, **here, **state, **{what: _plain(self.read(what)) for what in ("scc", *SCALARS, *self.watch)}}
 
     def __str__(self) -> str:
         d = self.as_dict()
         masks = "  ".join(f"{name} {d[name]:#x}" for name in ("exec", "vcc", "m0", "scc"))
         waves = [f"wave {i}  {x['state']:12} {x['executed']:9,} executed, at {x['pc']}" for i, x in enumerate(d["waves"])]
         head = f"{self.kernel.name}  workgroup {self.workgroup}  wave {self.wave} of {self.waves}  after {self.position:,} steps"
-        return "\n".join([head, *waves, masks, f"{d['source_line']}  {d['source']}", self.listing()])
+        watched = [f"{what} {_shown(self.read(what))}" for what in self.watch]
+        fault = [d["fault"]] if d["fault"] else []
+        return "\n".join([head, *waves, masks, f"{d['source_line']}  {d['source']}", self.listing(), *watched, *fault])
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(str(self))}</pre>"

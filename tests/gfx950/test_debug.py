@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from sparse_mla import cli
 from sparse_mla.errors import InputError, KernelFault
 from sparse_mla.execute import run
 from sparse_mla.execute.debug import debug
@@ -148,6 +150,7 @@ def test_a_fault_can_be_looked_at_and_left() -> None:
         assert (caught.value.source_line, caught.value.lane, caught.value.wave) == ("hand.s:6", 8, 0)
         assert d.instruction.mnemonic == "global_store_dword"
         assert d.as_dict()["waves"][0]["state"] == "faulted"
+        assert str(d).endswith(str(caught.value))
         assert (d.sgpr(5), d.vgpr(1).tolist()) == (3, [32 * i for i in range(64)])
         with pytest.raises(KernelFault):
             d.step()
@@ -169,6 +172,26 @@ def test_it_shows_where_it_stands() -> None:
     for part in (">     9  s_barrier", "hand.s:12", "wave 1", "after 9 steps", "exec 0xffffffffffffffff", "round:"):
         assert part in str(d), part
     assert "&gt;     9  s_barrier" in d._repr_html_()
+
+
+def test_the_command_shows_what_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    there = ["debug", "base", "--case", "block-1", "--wave", "1", "--to", "barrier", "--to", "v_mfma", "--step", "3"]
+    show = ["--show", "v0:2,exec,lds:0:8/bf16,s0:4,scc"]
+    assert cli.main([*there, *show, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    d = debug("base", Case.named("block-1"))
+    d.wave = 1
+    d.run_to("barrier").run_to("v_mfma").step(3)
+    assert (shown["pc"], shown["waves"][1]["executed"]) == (d.pc, d.executed[1])
+    assert (shown["v0:2"], shown["lds:0:8/bf16"]) == (d.vgprs(range(2)).tolist(), d.read("lds:0:8/bf16").tolist())
+    assert cli.main([*there, *show, "--back", "3"]) == 0
+    text = capsys.readouterr().out
+    d.back(3).watch = show[1].split(",")
+    assert text == f"{d}\n"
+    assert all(part in text for part in ("> ", "v_mfma_f32_16x16x32_bf16", "exec 0xffffffffffffffff", "      0,8 "))
+    for wrong, words in ((["--to", "v_mfmb"], "v_mfma"), (["--wave", "7"], "waves 0 to 3"), (["--show", "q"], "lds:0:64")):
+        assert cli.main(["debug", "base", *wrong]) == 2
+        assert words in capsys.readouterr().err
 
 
 CASE = Case.make(heads=16, rows=1, main=40, extra=33)
