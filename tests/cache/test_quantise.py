@@ -59,16 +59,12 @@ def test_scales_at_the_edge_of_a_power_of_two(largest: float, exponent: int) -> 
 
 def test_every_tie_and_every_code_rounds_to_nearest_even() -> None:
     halves = (POSITIVE[1:] + POSITIVE[:-1]) / 2
-    points = np.concatenate(
-        [POSITIVE, halves, np.nextafter(halves.astype(np.float32), 0), np.nextafter(halves.astype(np.float32), 500)]
-    )
-    for start in range(0, len(points), 60):
-        kv = np.zeros(512, dtype=np.float32)
-        part = points[start : start + 60]
-        for group, sign in enumerate((1, -1, 1, -1, 1, -1, 1)):
-            kv[64 * group : 64 * group + len(part)] = sign * part
-        kv[63:448:64] = 448  # the scale is 1
-        check(kv)
+    near = [np.nextafter(halves.astype(np.float32), end) for end in (0, 500)]
+    points = np.concatenate([POSITIVE, halves, *near])
+    groups = np.full((-(-2 * len(points) // 63), 64), 448.0)  # one 448 in each, so that its scale is 1
+    groups[:, :63] = np.resize(np.r_[points, -points], (len(groups), 63))
+    for nope in np.resize(groups, (-(-len(groups) // 7), 448)):
+        check(np.r_[nope, np.zeros(64)])
 
 
 @pytest.mark.parametrize("tiny", [0.0, -0.0, 1e-38, 1e-6, 448 * 1e-4])
