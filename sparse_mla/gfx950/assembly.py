@@ -23,6 +23,7 @@ _NUMBER = re.compile(r"-?(0x[0-9a-f]+|\d+)$", re.I)
 _FLOAT = re.compile(r"-?\d+\.\d+(e[+-]?\d+)?$")
 _MODIFIER = re.compile(r"([a-z_0-9]+)(?::(\[[^\]]*\]|\w+\([^)]*\)|[^\s,]+))?$", re.I)
 _LOC = re.compile(r"\.loc\s+(\d+)\s+(\d+)")
+_TARGET = re.compile(r'\.amdgcn_target\s+"[\w-]+--(gfx\w+)')
 _FILE = re.compile(r'\.file\s+(\d+)\s+(?:"([^"]*)"\s+)?"([^"]*)"')
 
 
@@ -73,10 +74,11 @@ class Argument:
 
 @dataclass
 class Kernel:
-    """One kernel: its instructions, labels (name -> index), the `.amdhsa_*` directives of its descriptor and, where the text
-    has metadata, its arguments. `data` is shared by all kernels of a text."""
+    """One kernel: its processor, instructions, labels (name -> index), the `.amdhsa_*` directives of its descriptor and, where
+    the text has metadata, its arguments. `data` is shared by all kernels of a text."""
 
     name: str
+    arch: str = "gfx950"
     instructions: list[Instruction] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
     descriptor: dict[str, int] = field(default_factory=dict)
@@ -186,6 +188,7 @@ def parse(text: str) -> Program:
     kernels: dict[str, Kernel] = {}
     functions = set(re.findall(r"\.type\s+([\w.$]+),\s*@function", text))
     body: Kernel | None = None
+    arch = m[1] if (m := _TARGET.search(text)) else "gfx950"
     source: tuple[str, int] | None = None
     descriptor: Kernel | None = None
     for number, raw in enumerate(text.splitlines(), 1):
@@ -195,7 +198,7 @@ def parse(text: str) -> Program:
         if line.endswith(":"):
             label = line[:-1]
             if label in functions:
-                body, source = bodies.setdefault(label, Kernel(label)), None
+                body, source = bodies.setdefault(label, Kernel(label, arch)), None
             elif body is not None:
                 body.labels[label] = len(body.instructions)
         elif line[0] == ".":
@@ -207,7 +210,7 @@ def parse(text: str) -> Program:
                 files[int(m[1])] = m[3] if m[1] == "0" or not m[2] else str(PurePosixPath(m[2]) / m[3])
             elif word == ".amdhsa_kernel":
                 name = rest.strip()
-                descriptor = kernels[name] = bodies.get(name, Kernel(name))
+                descriptor = kernels[name] = bodies.get(name, Kernel(name, arch))
                 descriptor.data = data
             elif word == ".end_amdhsa_kernel":
                 descriptor = None

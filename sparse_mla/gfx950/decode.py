@@ -14,7 +14,8 @@ import numpy as np
 from sparse_mla.errors import AssemblyError
 from sparse_mla.gfx950.assembly import Arg, Instruction, Kernel
 from sparse_mla.gfx950.generate import all_rows, slots
-from sparse_mla.gfx950.isa import ENCODINGS, ROWS
+from sparse_mla.gfx950.isa import ALIASES, ARCHES, ENCODINGS, ROWS
+from sparse_mla.gfx950.isa.matrix import controls
 from sparse_mla.gfx950.isa.memory import swizzle
 from sparse_mla.gfx950.isa.row import Operand, Row
 from sparse_mla.gfx950.sanitize import CHECK, describe, watch_result
@@ -74,13 +75,13 @@ class _Context:
     accesses: list[tuple[Operand, bool, int, int]] = field(default_factory=list)  # operand, scalar, first register, how many
 
 
-def row_of(mnemonic: str) -> tuple[Row, str] | None:
+def row_of(mnemonic: str, arch: str = "gfx950") -> tuple[Row, str] | None:
     """The row of a written mnemonic and its encoding suffix ("" where none)."""
-    if mnemonic in ROWS:
-        return ROWS[mnemonic], ""
-    for suffix in ENCODINGS:
-        if mnemonic.endswith(suffix) and mnemonic.removesuffix(suffix) in ROWS:
-            return ROWS[mnemonic.removesuffix(suffix)], suffix
+    for suffix in ("", *ENCODINGS):
+        name = mnemonic.removesuffix(suffix)
+        name = ALIASES.get(name, name)
+        if mnemonic.endswith(suffix) and name in ROWS:
+            return ARCHES[arch].instead.get(name, ROWS[name]), suffix
     return None
 
 
@@ -97,6 +98,8 @@ def _dwords(value: int | float | str, operand: Operand) -> list[int]:
 class _Decoder:
     def __init__(self, kernel: Kernel, min_vgprs: int, min_agprs: int, nan_units: frozenset[str] | None, debug: bool) -> None:
         self.kernel, self.debug = kernel, debug
+        if kernel.arch not in ARCHES:
+            raise AssemblyError(f"{kernel.name} is for {kernel.arch}: the emulator executes {' and '.join(ARCHES)}")
         self.nan_units = nan_units
         self.checks = None if nan_units is None else np.zeros(len(kernel.instructions), CHECK)
         self.ops: list[_Emitted] = []
@@ -205,11 +208,16 @@ class _Decoder:
 
     def instruction(self, pc: int, ins: Instruction) -> None:
         """Emits the operations of one instruction."""
-        found = row_of(ins.mnemonic)
+        found = row_of(ins.mnemonic, self.kernel.arch)
         at = _Context(ins, pc, dict(ins.modifiers), found[1] if found else "")
         if found is None:
             raise self.fail(at, f"unknown instruction {ins.mnemonic}")
         row, suffix = found
+        if ARCHES[self.kernel.arch].lacks.fullmatch(row.mnemonic):
+            raise self.fail(at, f"{self.kernel.arch} has no {row.mnemonic}")
+        if row.unit == "MFMA":
+            self.matrix(at, row)
+            return
         if row.unit == "WAIT":
             self.check(at, row, pc, {})
             return
@@ -218,6 +226,32 @@ class _Decoder:
         o, label = self.operands(at, row)
         imm, aux = self.immediates(at, row)
         self.destination(at, row, o)
+        self.emit(at, row, o, imm, aux, label)
+
+    def matrix(self, at: _Context, row: Row) -> None:
+        """A matrix instruction; before it, copies of A and B with other lanes' values, where its modifiers ask for those."""
+        try:
+            known = controls(row, at.modifiers)
+        except ValueError as bad:
+            raise self.fail(at, str(bad)) from None
+        row = known.row
+        o, _ = self.operands(at, row)
+        d, c = at.ins.args[0], at.ins.args[3]
+        if row.operands[3].name == "c" and c.kind in "va":
+            if d.kind != c.kind:
+                raise self.fail(at, "C and D must be in the same register file")
+            if 0 < abs(d.first - c.first) < d.count and d.count > 4:
+                raise self.fail(at, "C must be D's registers or none of them")
+        if "_f64_" in row.mnemonic and c.kind in ("int", "float"):
+            o[3] = self.constant(_dwords(c.value, Operand("c", "F", True, False)))
+        for slot, (keep, add) in known.lanes.items():
+            registers = [o[slot] + VGPR_BYTES * i for i in range(row.operands[slot].width)]
+            o[slot], *_ = [self.through(at, "_mfma_lanes", x, keep, add) for x in registers]
+        self.emit(at, row, o, known.imm, known.aux)
+
+    def emit(self, at: _Context, row: Row, o: list[int], imm: int, aux: int, label: str | None = None) -> None:
+        """The instruction's own operation, once nothing is left of its modifiers."""
+        pc = at.pc
         if any(operand.value in "Pqp" for operand in row.operands):
             at.modifiers = {key: x for key, x in at.modifiers.items() if key not in ("op_sel", "op_sel_hi")}
         for key in at.modifiers:
@@ -308,7 +342,7 @@ class _Decoder:
         instructions, labels = self.kernel.instructions, self.kernel.labels
         leaders = {0, *labels.values()}
         for i, ins in enumerate(instructions):
-            if (found := row_of(ins.mnemonic)) and found[0].unit in _ENDS_BLOCK:
+            if (found := row_of(ins.mnemonic, self.kernel.arch)) and found[0].unit in _ENDS_BLOCK:
                 leaders.add(i + 1)
         starts = sorted(i for i in leaders if i < len(instructions))
         blocks = list(zip(starts, [*starts[1:], len(instructions)], strict=True))

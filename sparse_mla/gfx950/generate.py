@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sparse_mla.gfx950.isa import MICRO, ROWS
+from sparse_mla.gfx950.isa import ARCHES, MICRO, ROWS
 from sparse_mla.gfx950.isa.row import Operand, Row
 
 SCALAR_TYPES = {"u": "u32", "i": "i32", "U": "u64", "I": "i64"}
@@ -13,7 +13,7 @@ VECTOR_TYPES = {"u": "uv", "i": "iv", "f": "fv", "q": "qv", "p": "pv", "U": "Uv"
 
 def all_rows() -> list[Row]:
     """Instructions and micro-operations, in the order of the handler table."""
-    return [*ROWS.values(), *MICRO.values()]
+    return [*ROWS.values(), *(row for arch in ARCHES.values() for row in arch.instead.values()), *MICRO.values()]
 
 
 def slots(row: Row) -> list[tuple[Operand, int]]:

@@ -20,12 +20,12 @@ from sparse_mla.gfx950.assembly import Kernel, parse_instruction
 from sparse_mla.gfx950.data import BASE
 from sparse_mla.gfx950.decode import HARDWARE_SGPRS, SGPR_OFFSET, TEMPORARIES, Code, decode
 from sparse_mla.gfx950.dispatch import fill_hidden, packet
+from sparse_mla.gfx950.isa import ARCHES
 from sparse_mla.gfx950.memory import Memory
 from sparse_mla.gfx950.sanitize import Finding, Shadow
 
 __all__ = ["Launched", "Memory", "State", "launch", "run_snippet"]
 
-LDS_LIMIT = 163_840  # bytes a workgroup may have (gfx950: all 160 KiB of a CU)
 WORK_ITEMS_LIMIT = 1_024
 DYNAMIC_STACK = 16_384  # bytes of scratch a lane has where the compiler could not tell
 BUDGET = 100_000_000  # wave instructions before a wave counts as hung
@@ -61,6 +61,7 @@ def launch(
     *,
     dynamic_lds: int = 0,
     threads: int | None = None,
+    mfma: str = "plain",
 ) -> Launched:
     """Runs `kernel` on a grid of workgroups of `block` work-items, and returns exact counts.
 
@@ -71,6 +72,7 @@ def launch(
     """
     code = kernel if isinstance(kernel, Code) else decode(kernel)
     kernel, run = code.kernel, prepare(code, grid, block, kernarg, memory, dynamic_lds)
+    run.shared.mfma_model = mfma_model(mfma)
     shared = run.shared
     n_vectors = code.n_vgprs - TEMPORARIES
     shadow = None if code.checks is None else Shadow(code.checks, n_vectors, shared.n_waves, shared.lds_bytes, memory)
@@ -98,6 +100,13 @@ class _Host:
         self.waves, self.lds, self.scratch = _aligned(code.wave_bytes * n_waves), lds, scratch
         self.counts = np.zeros((n_waves, len(code.blocks)), np.uint64)
         self.worker = native.Worker(*(x.ctypes.data for x in (self.waves, lds, scratch, self.counts)))
+
+
+def mfma_model(name: str) -> int:
+    """How matrix products round, as the engine counts such models: "plain" or "cdna3" (engine/matrix.h)."""
+    if name not in native.MFMA_MODELS:
+        raise InputError(f"mfma {name!r}: the models of matrix products are {', '.join(native.MFMA_MODELS)}")
+    return native.MFMA_MODELS.index(name)
 
 
 class Run:
@@ -176,8 +185,8 @@ def prepare(code: Code, grid: Sequence[int], block: Sequence[int], kernarg: byte
     work_items, lds_bytes = block3[0] * block3[1] * block3[2], kernel.lds_bytes + dynamic_lds
     if work_items > WORK_ITEMS_LIMIT:
         raise InputError(f"a workgroup of {work_items} work-items: a device takes at most {WORK_ITEMS_LIMIT:,}")
-    if not 0 <= lds_bytes <= LDS_LIMIT:
-        raise InputError(f"{lds_bytes} bytes of LDS: a gfx950 workgroup has 0 to {LDS_LIMIT:,}")
+    if not 0 <= lds_bytes <= (limit := ARCHES[kernel.arch].lds_bytes):
+        raise InputError(f"{lds_bytes} bytes of LDS: a {kernel.arch} workgroup has 0 to {limit:,}")
     kernarg = fill_hidden(kernel, kernarg, grid3, block3, dynamic_lds)
     scratch = max(kernel.descriptor.get(x, 0) * y for x, y in _SCRATCH)
     run = Run(code, memory, lds_bytes, n_waves=-(-work_items // 64), scratch=scratch)
@@ -277,6 +286,8 @@ def run_snippet(
     memory: Memory | None = None,
     lds: np.ndarray | None = None,
     scratch: np.ndarray | None = None,
+    mfma: str = "plain",
+    arch: str = "gfx950",
 ) -> State:
     """Executes straight lines of assembly on one wave whose registers hold what is given, uint32 (rows of `vgpr`: v0, v1, ...).
 
@@ -285,11 +296,12 @@ def run_snippet(
     """
     lines = [line.split(";", 1)[0].strip() for line in text.splitlines()]
     body = [parse_instruction(line, i) for i, line in enumerate(lines, 1) if line]
-    kernel = Kernel("snippet", [*body, parse_instruction("s_endpgm")])
+    kernel = Kernel("snippet", arch, [*body, parse_instruction("s_endpgm")])
     v, a = (np.zeros((0, 64), np.uint32) if x is None else x for x in (vgpr, agpr))
     code = decode(kernel, min_vgprs=max(1, len(v)), min_agprs=len(a))
     n_agprs = max(kernel.registers["a"], len(a))
     run = Run(code, memory or Memory(), 0 if lds is None else len(lds), 1, 0 if scratch is None else scratch.shape[1])
+    run.shared.mfma_model = mfma_model(mfma)
     host = run.host(lds, scratch)
     host.waves[:] = 0xFF
     registers = host.waves[code.vgpr_offset :].view(np.uint32).reshape(-1, 64)

@@ -24,6 +24,7 @@ FAULTS = {
     RESOURCE_FAULT: "the buffer resource swizzles addresses, adds a thread id or is no buffer: only plain ones are known",
     LANES_FAULT: "a transposed read needs every lane active",
 }
+MFMA_MODELS = ("plain", "cdna3")  # order and rounding of matrix products: engine/matrix.h
 _FLAGS = ("-O2", "-std=c2x", "-ffreestanding", "-fPIC", "-fno-math-errno", "-ffp-contract=off", "-Wall", "-Werror")
 
 
@@ -71,6 +72,7 @@ class Launch(c.Structure):
         ("n_user_sgprs", _U32),
         ("n_blocks", _U32),
         ("workgroup_id_mask", _U32),
+        ("mfma_model", _U32),
         ("budget", _U64),
         ("next", _U64),
         ("limit", _U64),

@@ -378,21 +378,5 @@ TAKEN: dict[str, Statement] = {  # branches
 # Waits and hints change no register; what s_endpgm and s_barrier do is in test_launch.py.
 NO_EFFECT = {"s_nop": "7", "s_waitcnt": "vmcnt(0) lgkmcnt(0)", "s_sleep": "1", "s_setprio": "3", "s_sethalt": "0",
              "s_icache_inv": "", "s_barrier": "", "s_endpgm": "", **statements_memory.NO_EFFECT}  # fmt: skip
-MATRIX = {"v_mfma_f32_16x16x32_bf16": (16, 32), "v_mfma_f32_32x32x16_bf16": (32, 16)}  # M = N, K
 
-STATED = {*SALU, *VALU, *statements_memory.STATED, *TAKEN, *NO_EFFECT, *MATRIX}
-
-
-def matrix_product(a: Any, b: Any, c: Any, m: int, k: int) -> tuple[Any, Any]:
-    """D = A B + C for one wave, in steps of fp32 and in float64. a, b: float32 [8, 64], exact in bf16; c: float32 [m*m/64, 64].
-
-    The order of summation on CDNA4 is not published; the emulator says that it takes k ascending and rounds at every step.
-    """
-    lane, t, r = np.arange(64), np.arange(8)[:, None], np.arange(m * m // 64)[:, None]
-    left, right = np.zeros((2, m, k), f32)
-    left[lane % m, 8 * (lane // m) + t], right[lane % m, 8 * (lane // m) + t] = a, b
-    row, column = (4 * (lane // 16) + r if m == 16 else 8 * (r // 4) + 4 * (lane // 32) + r % 4), lane % m
-    total = c
-    for step in range(k):
-        total = fma(left[row, step], right[column, step], total)
-    return total, (left.astype(f64) @ right.astype(f64).T)[row, column] + c
+STATED = {*SALU, *VALU, *statements_memory.STATED, *TAKEN, *NO_EFFECT}

@@ -53,6 +53,8 @@ enum { RUNNING, AT_BARRIER, ENDED, FAULTED, STOPPED };
 enum { FAULT_NONE, FAULT_GLOBAL, FAULT_LDS, FAULT_BUDGET, FAULT_PAST_END, FAULT_SCRATCH, FAULT_ALIGNMENT, FAULT_RESOURCE, FAULT_LANES };   // native.py has the words
 typedef struct { u32 kind, pc, wave, lane; u64 address; u32 size, workgroup[3]; } Fault;
 
+enum { MFMA_PLAIN, MFMA_CDNA3 };   // matrix.h says what they are; native.py has the words
+
 // What stays the same during a launch.
 typedef struct {
   const Op* code;
@@ -64,6 +66,7 @@ typedef struct {
   u32 grid[3], block[3];
   u32 user_sgprs[16], n_user_sgprs, n_blocks;   // n_blocks: basic blocks counted
   u32 workgroup_id_mask;      // bits 0..2: which of x, y, z follow the user SGPRs
+  u32 mfma_model;
   u64 budget;                 // wave instructions a wave may execute
   u64 next, limit;            // next workgroup to start (shared by all workers), one past the last
 } Launch;

@@ -23,6 +23,7 @@ _neg_f32            d=u a:u     | a ^ 0x80000000u
 _abs_f32            d=u a:u     | a & 0x7fffffffu
 _negabs_f32         d=u a:u     | a | 0x80000000u
 _clamp_f32          d+f         | (fv)select(is_nan(d), splat(0), (uv)fmin2(fmax2(d, (fv)0.0f), (fv)1.0f))
+_mfma_lanes         d=u a:u     | @MFMA_LANES
 _sdwa_source        d=u a:u     | sdwa_source(a, (u32)o->imm, o->aux)
 _sdwa_pad           d=u a:u     | sdwa_pad(a, (u32)o->imm)
 _sdwa_preserve      d+u a:u     | sdwa_preserve(d, a, (u32)o->imm)
