@@ -14,6 +14,7 @@ _HOMES = {
     "CATALOGUE": "kernels.catalogue",
     "Case": "kernels.case",
     "compare": "kernels.compare",
+    "debug": "execute.debug",
     "reference": "kernels.reference",
     "load_ipython_extension": "execute.hip",
     "load_kernels": "execute.hip",

@@ -71,7 +71,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     heavy = ("torch", "numpy", "pandas", "matplotlib", "ipywidgets", "triton", "ziglang")
     code = f"import sparse_mla, sparse_mla.cli, sys; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
-    assert len((PACKAGE / "__init__.py").read_text().splitlines()) < 30
+    assert len((PACKAGE / "__init__.py").read_text().splitlines()) < 40
 
 
 def test_public_names_resolve_and_a_wrong_one_lists_them() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import sparse_mla
 from sparse_mla import cli
 from sparse_mla.errors import InputError, KernelFault
 from sparse_mla.execute import run
@@ -18,6 +19,7 @@ from sparse_mla.gfx950.debug import Debugger
 from sparse_mla.gfx950.decode import decode
 from sparse_mla.gfx950.machine import Memory, launch
 from sparse_mla.kernels.case import Case
+from sparse_mla.plot.debug import lds_figure, registers_figure
 from tests.gfx950.test_launch import LOOP, PROLOGUE, kernel
 
 # Every wave passes its lanes' numbers to the next one through LDS; s4 counts the wave's number down before.
@@ -211,6 +213,21 @@ def test_the_base_kernels_tile_before_its_first_matrix_product() -> None:
     lane = np.arange(64)[:, None]
     np.testing.assert_array_equal(held, q[lane % 16, 8 * (lane // 16) + np.arange(8)])
     assert d.source.startswith("return __builtin_amdgcn_mfma")
+
+
+def test_pictures_say_what_they_show() -> None:
+    d = sparse_mla.debug("base", CASE).run_to("v_mfma")
+    figure = lds_figure(d, kind="bf16")
+    assert "51,328 bytes; 4% of the values are NaN or infinite" in figure.finding  # scores: nobody has written them yet
+    assert figure.table["not finite"].to_numpy().nonzero()[0].tolist() == [*range(192, 201)]
+    d = debugger(RING + "\ns_mov_b64 exec, 3", 128)[0].run_to("s_endpgm")
+    figure = registers_figure(d, 0, 4, "u32")
+    assert figure.finding.startswith("0 of 4 hold one value in all lanes; 0% of the values are NaN")
+    assert figure.finding.endswith("2 of 64 lanes are active.")
+    assert figure.table[["min", "max", "distinct"]].to_numpy()[1].tolist() == [0, 252, 64]
+    assert "before `s_endpgm` (" in figure.source
+    for drawn in (figure, lds_figure(d, 8, 300, "u8")):
+        assert drawn.png.startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("split_k, number", [(1, 0), (2, 1)])
