@@ -65,10 +65,9 @@ class Shape:
         """Where every element lives: (lane, register, half) in A [m, k, 3] and B [k, m, 3], (lane, register) in D [m, m, 2]."""
         if operand not in ("A", "B", "D"):
             raise InputError(f"operand {operand!r}; an MFMA has A, B and D")
-        locate, rows, columns = {"A": (self.a, self.m, self.k), "B": (self.b, self.k, self.m), "D": (self.d, self.m, self.m)}[
-            operand
-        ]
-        return np.stack(locate(*np.indices((rows, columns))), -1)
+        formula = {"A": self.a, "B": self.b, "D": self.d}[operand]
+        size = {"A": (self.m, self.k), "B": (self.k, self.m), "D": (self.m, self.m)}[operand]
+        return np.stack(formula(*np.indices(size)), -1)
 
     def place(self, operand: str, row: int, column: int) -> str:
         """In words, such as "lane 37, v2 high half"."""
@@ -87,10 +86,9 @@ class Shape:
             "B": [("multiplied by", "A", i, row) for i in m] + [("adds to", "D", i, column) for i in m],
             "D": [("sums over", "A", row, x) for x in k] + [("sums over", "B", x, column) for x in k],
         }
-        rows = [("chosen", operand, row, column), *meets[operand]]
-        return pd.DataFrame(
-            [(*element, self.place(*element[1:])) for element in rows], columns=["role", "operand", "row", "column", "place"]
-        )
+        elements = [("chosen", operand, row, column), *meets[operand]]
+        frame = pd.DataFrame(elements, columns=["role", "operand", "row", "column"])
+        return frame.assign(place=[self.place(*element[1:]) for element in elements])
 
     def predict_meetings(self) -> Ints:
         """The table that mfma_probe.measure_meetings should find, from the three formulae. int64 [B halves, D registers]."""
@@ -110,11 +108,11 @@ def shape(name: str) -> Shape:
     return SHAPES[name]
 
 
-def half_id(lane: npt.ArrayLike, register: npt.ArrayLike, half: npt.ArrayLike) -> Ints:
+def half_id(lane: Ints, register: Ints, half: Ints) -> Ints:
     """One number for a half of an operand register: (register * 64 + lane) * 2 + half."""
-    return 2 * result_id(lane, register) + np.asarray(half, np.int64)
+    return 2 * result_id(lane, register) + half
 
 
-def result_id(lane: npt.ArrayLike, register: npt.ArrayLike) -> Ints:
+def result_id(lane: Ints, register: Ints) -> Ints:
     """One number for a D register of a lane: register * 64 + lane."""
-    return np.asarray(register, np.int64) * LANES + np.asarray(lane, np.int64)
+    return register * LANES + lane
