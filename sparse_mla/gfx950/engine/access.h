@@ -136,7 +136,7 @@ ATOMIC_OP(pk_add_bf16, u32, i32, add_bf16(old & 0xffffu, a & 0xffffu) | add_bf16
 #define DS_ATOMIC(OP, N, va, data, data2, dst)                                                       \
   LDS_CHECK(o->o[va], o->imm, 4 * N);                                                                \
   POINTERS;                                                                                          \
-  for (u32 lane = 0; lane < LANES; ++lane) pointers[lane] = w->lds + o->imm + V(o->o[va], lane);     \
+  for (u32 lane = 0; lane < LANES; ++lane) pointers[lane] = w->lds + o->imm + (i32)V(o->o[va], lane);\
   ATOMIC(OP, data, data2, dst)
 // Two elements of N dwords, old ones out, new ones in.
 #define DS_EXCHANGE2(N, UNIT)                                                                        \
@@ -145,7 +145,7 @@ ATOMIC_OP(pk_add_bf16, u32, i32, add_bf16(old & 0xffffu, a & 0xffffu) | add_bf16
   LDS_CHECK(o->o[1], second, 4 * N);                                                                 \
   EACH_LANE(w, {                                                                                     \
     u32 x[2 * N]; u32 y[2 * N];                                                                      \
-    u8* p = w->lds + V(o->o[1], lane);                                                               \
+    u8* p = w->lds + (i32)V(o->o[1], lane);                                                          \
     __builtin_memcpy(x, p + first, 4 * N);                                                           \
     __builtin_memcpy(x + N, p + second, 4 * N);                                                      \
     for (u32 k = 0; k < N; ++k) { y[k] = V(o->o[2] + 4 * LANES * k, lane); y[N + k] = V(o->o[3] + 4 * LANES * k, lane); } \
@@ -202,7 +202,7 @@ INLINE u32 swizzle_source(u32 pattern, u32 lane) {
   LDS_CHECK(o->o[1], o->imm, 4 * DWORDS);                                                            \
   u32 in[LANES][DWORDS + 1]; u32 out[LANES][DWORDS];                                                 \
   for (u32 lane = 0; lane < LANES; ++lane) {                                                         \
-    __builtin_memcpy(in[lane], w->lds + o->imm + V(o->o[1], lane), 4 * DWORDS);                      \
+    __builtin_memcpy(in[lane], w->lds + o->imm + (i32)V(o->o[1], lane), 4 * DWORDS);                 \
     in[lane][DWORDS] = 0;                                                                            \
     for (u32 k = 0; k < DWORDS; ++k) out[lane][k] = 0;                                               \
   }                                                                                                  \

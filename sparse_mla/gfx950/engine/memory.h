@@ -94,19 +94,21 @@ INLINE u32 global_pointers(Wave* w, const Op* o, u32 vaddr, u32 saddr, u64 size,
   __builtin_memcpy((u8*)w + (o->o[0] & ~1u), p, 4 * N);                                              \
   NEXT
 
-// LDS: a byte address a lane plus an unsigned immediate. All lanes are checked before the first byte moves.
+// LDS: a byte address a lane plus an unsigned immediate, modulo 2^32: compilers make a negative address and an offset that leads
+// back. It is added as a signed number. All lanes are checked before the first byte moves.
 INLINE u32 lds_outside(Wave* w, uv address, u64 offset, u64 size) {   // the first active lane out of bounds, LANES for none
   u64 room = w->lds_bytes - offset - size;
   u64 bad = offset + size > w->lds_bytes ? ~0ull : mask_bits(address > (u32)room);
   bad &= exec_of(w);
+  if (UNLIKELY(bad != 0)) bad = size > w->lds_bytes ? bad : bad & mask_bits(address + (u32)offset > (u32)(w->lds_bytes - size));
   return UNLIKELY(bad != 0) ? (u32)__builtin_ctzll(bad) : LANES;
 }
 #define LDS_CHECK(va, offset, size)                                                                  \
   do {                                                                                               \
     u32 out = lds_outside(w, AT(uv, w, va), (u64)(offset), size);                                    \
-    if (UNLIKELY(out < LANES)) return fault(w, o, FAULT_LDS, out, (u64)V(va, out) + (u64)(offset), size); \
+    if (UNLIKELY(out < LANES)) return fault(w, o, FAULT_LDS, out, V(va, out) + (u32)(offset), size); \
   } while (0)
-#define LDS_AT(lane) (lds + address[lane])
+#define LDS_AT(lane) (lds + (i32)address[lane])
 #define DS_READ(T, N)                                                                                \
   LDS_CHECK(o->o[1], o->imm, sizeof(T) * N);                                                         \
   u8* lds = w->lds + o->imm;                                                                         \
@@ -129,7 +131,7 @@ INLINE u32 lds_outside(Wave* w, uv address, u64 offset, u64 size) {   // the fir
   LDS_CHECK(o->o[1], second, 4 * N);                                                                 \
   EACH_LANE(w, {                                                                                     \
     u32 x[2 * N];                                                                                    \
-    const u8* p = w->lds + V(o->o[1], lane);                                                         \
+    const u8* p = w->lds + (i32)V(o->o[1], lane);                                                        \
     __builtin_memcpy(x, p + first, 4 * N);                                                           \
     __builtin_memcpy(x + N, p + second, 4 * N);                                                      \
     for (u32 k = 0; k < 2 * N; ++k) V(o->o[0] + 4 * LANES * k, lane) = x[k];                         \
@@ -140,7 +142,7 @@ INLINE u32 lds_outside(Wave* w, uv address, u64 offset, u64 size) {   // the fir
   LDS_CHECK(o->o[0], first, 4 * N);                                                                  \
   LDS_CHECK(o->o[0], second, 4 * N);                                                                 \
   EACH_LANE(w, {                                                                                     \
-    u8* p = w->lds + V(o->o[0], lane);                                                               \
+    u8* p = w->lds + (i32)V(o->o[0], lane);                                                          \
     for (u32 k = 0; k < N; ++k) {                                                                    \
       __builtin_memcpy(p + first + 4 * k, &V(o->o[1] + 4 * LANES * k, lane), 4);                     \
       __builtin_memcpy(p + second + 4 * k, &V(o->o[2] + 4 * LANES * k, lane), 4);                    \

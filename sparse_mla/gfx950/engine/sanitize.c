@@ -153,7 +153,7 @@ static void check_lds(Wave* w, const Op* o, const Check* c, u32 pc) {
     u64 offset = (n ? (u64)o->aux : (u64)o->imm) * c->unit, unwritten = 0, misaligned = 0, last = ~0ull, of = 0;
     u32 bytes = 0;   // of dword `last`, touched by lane `of` first: neighbouring lanes often share one
     for (u64 active = exec_of(w); active; active &= active - 1) {
-      u64 lane = active & -active, at = address[__builtin_ctzll(active)] + offset;
+      u64 lane = active & -active, at = (u32)(address[__builtin_ctzll(active)] + offset);
       if (at + size > w->lds_bytes) continue;   // the instruction itself faults
       if (at & (c->align - 1)) misaligned |= lane;
       if (aligned && !(at & 3)) {
