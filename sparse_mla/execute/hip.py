@@ -16,6 +16,7 @@ from sparse_mla.build.disassemble import disassemble
 from sparse_mla.errors import InputError
 from sparse_mla.execute.signature import Parameter, checked, demangle, parameters, signatures
 from sparse_mla.gfx950.assembly import Kernel, Program, parse
+from sparse_mla.gfx950.debug import Debugger
 from sparse_mla.gfx950.decode import Code, decode
 from sparse_mla.gfx950.dispatch import pack_arguments
 from sparse_mla.gfx950.machine import Launched, Memory, launch
@@ -27,8 +28,8 @@ PRINTF_BYTES = 1 << 20  # of one launch
 class UserKernel:
     """One kernel. `kernel[grid, block](*arguments)` launches it, in workgroups and work-items, each an int or up to three."""
 
-    def __init__(self, name: str, kernel: Kernel, types: list[Parameter] | None) -> None:
-        self.name, self.kernel, self.types = name, kernel, types
+    def __init__(self, name: str, kernel: Kernel, types: list[Parameter] | None, source: str = "") -> None:
+        self.name, self.kernel, self.types, self.source = name, kernel, types, source
         self._decoded: dict[bool, Code] = {}
 
     def __repr__(self) -> str:
@@ -47,7 +48,32 @@ class UserKernel:
         self, grid: Shape, block: Shape, /, *values: Any, dynamic_lds: int = 0, sanitize: bool = False, threads: int | None = None
     ) -> Launched:
         """Runs the kernel. `dynamic_lds`: bytes of `extern __shared__`. Gives exact counts; prints what the kernel prints."""
-        memory, kernel = Memory(), self.kernel
+        memory = Memory()
+        kernarg, printed = self._arguments(values, memory)
+        if sanitize not in self._decoded:
+            self._decoded[sanitize] = decode(self.kernel, sanitize=frozenset() if sanitize else None)
+        try:
+            code = self._decoded[sanitize]
+            return launch(code, _shape(grid), _shape(block), kernarg, memory, dynamic_lds=dynamic_lds, threads=threads)
+        finally:
+            for text in _printed(printed, memory):
+                print(text, end="")
+
+    def debug(
+        self, grid: Shape, block: Shape, /, *values: Any, workgroup: Sequence[int] = (0, 0, 0), dynamic_lds: int = 0
+    ) -> Debugger:
+        """A debugger before the first instruction of one workgroup of such a launch; nothing is printed."""
+        memory = Memory()
+        kernarg, _ = self._arguments(values, memory)
+        stopped = Debugger(
+            self.kernel, _shape(grid), _shape(block), kernarg, memory, workgroup=workgroup, dynamic_lds=dynamic_lds
+        )
+        stopped.sources["source.hip"] = self.source
+        return stopped
+
+    def _arguments(self, values: tuple[Any, ...], memory: Memory) -> tuple[bytes, np.ndarray]:
+        """The argument segment of a launch, and the buffer of what it prints."""
+        kernel = self.kernel
         if self.types is not None:
             if len(values) != len(self.types):
                 wanted = ", ".join(x.written for x in self.types) or "none"
@@ -59,15 +85,11 @@ class UserKernel:
         for at in prints:
             printed[1] = PRINTF_BYTES
             kernarg[at : at + 8] = memory.map(printed, "printf's buffer").to_bytes(8, "little")
-        if sanitize not in self._decoded:
-            self._decoded[sanitize] = decode(kernel, sanitize=frozenset() if sanitize else None)
-        grid, block = ((x,) if isinstance(x, int) else tuple(x) for x in (grid, block))
-        try:
-            code = self._decoded[sanitize]
-            return launch(code, grid, block, bytes(kernarg), memory, dynamic_lds=dynamic_lds, threads=threads)
-        finally:
-            for text in _printed(printed, memory):
-                print(text, end="")
+        return bytes(kernarg), printed
+
+
+def _shape(given: Shape) -> tuple[int, ...]:
+    return (given,) if isinstance(given, int) else tuple(given)
 
 
 class Module:
@@ -87,7 +109,7 @@ class Module:
                 types = None  # a macro, say: the metadata decides
             spelled = re.sub(r"\W+", "_", "_".join((name, *arguments)))
             key = symbol if spelled in self.kernels else spelled
-            self.kernels[key] = UserKernel(key, kernel, types)
+            self.kernels[key] = UserKernel(key, kernel, types, source)
 
     def __getattr__(self, name: str) -> UserKernel:
         if name.startswith("__") or name not in self.kernels:

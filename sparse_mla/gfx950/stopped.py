@@ -60,13 +60,15 @@ def _named(name: str, what: str) -> Any:
 
 class Stopped:
     """One workgroup of a launch. `wave` is the one that is read; `executed` counts each wave's instructions, `history` the
-    steps taken: pairs of a wave and how many. `watch` is a list of what is to be shown too, as `read` takes it."""
+    steps taken: pairs of a wave and how many. `watch` is a list of what is to be shown too, as `read` takes it;
+    `sources` the texts of files that are not under csrc/, by the names that the compiler knows them by."""
 
     def __init__(self, run: Run, workgroup: tuple[int, ...]) -> None:
         self._run, self._host, self.workgroup = run, run.host(), workgroup
         self.code, self.kernel, self.waves = run.code, run.code.kernel, run.shared.n_waves
         self._wave, self.executed, self.history = 0, [0] * self.waves, list[tuple[int, int]]()
         self.watch: Sequence[str] = ()
+        self.sources: dict[str, str] = {}
         labels = [str(arg.value) for x in self.kernel.instructions for arg in x.args if arg.kind == "label"]
         self._targets = {self.kernel.labels[label]: label for label in labels if label in self.kernel.labels}
 
@@ -170,10 +172,11 @@ class Stopped:
 
     @property
     def source(self) -> str:
-        """The text of the instruction's source line, where that is a file under csrc/."""
+        """The text of the instruction's source line, where it is known: of `sources`, or of a file under csrc/."""
         file, line = self.instruction.source or ("", 0)
         path = csrc_dir() / file
-        return path.read_text().splitlines()[line - 1].strip() if path.is_file() else ""
+        text = self.sources.get(file) or (path.read_text() if path.is_file() else "")
+        return "".join(text.splitlines()[line - 1 : line]).strip()
 
     def listing(self, around: int = 5) -> str:
         """Instructions around the current one, which is marked."""

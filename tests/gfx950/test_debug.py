@@ -215,6 +215,19 @@ def test_the_base_kernels_tile_before_its_first_matrix_product() -> None:
     assert d.source.startswith("return __builtin_amdgcn_mfma")
 
 
+def test_a_kernel_of_ones_own() -> None:
+    text = """#include <hip/hip_runtime.h>
+__global__ void twice(const float* x, float* out) {
+  const int i = blockIdx.x * blockDim.x + threadIdx.x;
+  out[i] = 2 * x[i];
+}"""
+    x, out = np.arange(128, dtype=np.float32), np.zeros(128, np.float32)
+    d = sparse_mla.hip(text).twice.debug(2, 64, x, out, workgroup=(1,)).run_to("source.hip:4")
+    assert d.source == "out[i] = 2 * x[i];"
+    d.finish()
+    np.testing.assert_array_equal(out, np.where(np.arange(128) < 64, 0, 2 * x))
+
+
 def test_pictures_say_what_they_show() -> None:
     d = sparse_mla.debug("base", CASE).run_to("v_mfma")
     figure = lds_figure(d, kind="bf16")
