@@ -63,7 +63,9 @@ def test_finish_does_what_a_launch_does() -> None:
     assert d.finish().executed == d.step(5).executed
     assert [x["state"] for x in d.as_dict()["waves"]] == ["ended"] * 2
     np.testing.assert_array_equal(out, (np.arange(128) ^ 64) + ONE)
-    for code in (decode(d.kernel), decode(d.kernel, debug=True)):  # outside of a debugger, places to stop do nothing
+    codes = [decode(d.kernel), decode(d.kernel, debug=True)]
+    assert len(codes[1].ops) - len(codes[0].ops) == len(d.kernel.instructions)  # nothing is there unless asked for
+    for code in codes:  # outside of a debugger, places to stop do nothing
         memory, again = Memory(), np.zeros(128, np.int32)
         done = launch(code, (1,), (128,), struct.pack("<Q", memory.map(again, "out")), memory)
         assert done.counts.sum(1).tolist() == d.executed
