@@ -55,6 +55,8 @@ def disassemble(path: Path) -> str:
             lines.append(line.split("//")[0].rstrip())
     while lines and lines[-1].split()[0] in ("s_nop", "s_code_end"):  # padding
         lines.pop()
+    if any("s_getpc_b64" in line for line in lines):
+        raise InputError(f"{path} reads data of its own, or calls functions: give its assembly (.s), which has them")
     descriptors = re.findall(r"^\.amdhsa_kernel.*?^\.end_amdhsa_kernel", ask("-D", "--section=.rodata"), re.DOTALL | re.MULTILINE)
     end = ["\t.amdgpu_metadata", "---", metadata[1].rstrip(), "...", "\t.end_amdgpu_metadata", ""]
     return "\n".join([*lines, "\t.size", *descriptors, *end])

@@ -1,7 +1,7 @@
 // Mathematics of hip_runtime.h, without a device library. What the compiler expands itself (square roots, roundings, exp and log
 // of fp32) is its own code, as with ROCm's library; everything else is written here in fp64, so instruction counts of those
-// functions are not ROCm's. fp32 results are within one unit in the last place; fp64 ones within a few, but pow (|y log x| ulp)
-// and erf (1e-12, relative). Sines and cosines hold for |x| < 2^30. The polynomials are Chebyshev fits.
+// functions are not ROCm's. fp32 results are within one unit in the last place; fp64 ones within a few, but pow (|y log x| ulp).
+// Sines and cosines hold for |x| < 2^30. The polynomials are Chebyshev fits.
 #pragma once
 
 #define INFINITY __builtin_huge_valf()
@@ -97,8 +97,8 @@ HIP_SHIM double tanh(double x) {
   return isnan(x) ? x : e / (e + 2);
 }
 HIP_SHIM double sinh(double x) {
-  const double e = expm1(x);
-  return e < HUGE_VAL && e > -1 ? (e + e / (e + 1)) / 2 : x > 0 ? e : -exp(-x) / 2;
+  const double e = expm1(__builtin_fabs(x));
+  return __builtin_copysign(e < HUGE_VAL ? (e + e / (e + 1)) / 2 : e, x);
 }
 // The sine of x + quarter * pi / 2.
 HIP_SHIM double sine(double x, int quarter) {
@@ -135,9 +135,10 @@ HIP_SHIM double atan2(double y, double x) {
 // e^(x^2) erfc(x), x >= 1
 HIP_SHIM double erfcx(double x) {
   const double t = 1 / (x + 2);
-  return t * horner(t, 0.564189579820813048, 1.12837964312185923, 1.97463716860236667, 2.82178548120160266, 2.66294101208296647,
-                    -0.0522676774338874313, -9.37958005411301743, -0.720217111075976311, -49.9103377447853066,
-                    113.217226799196402, 421.009199063093317, -1755.79190594907243, 2342.41565870688793, -1141.61249069151685);
+  return t * horner(t, 0.564189583458988718, 1.12837918213191184, 1.97466239169228307, 2.82100078903748111, 2.67826559586222726,
+                    -0.245946203679547506, -7.85636638018001938, -6.32446769757947394, -72.0485822415966915, 565.963564222059105,
+                    -2798.74213586593638, 12436.4902996758175, -40171.8959571516758, 86734.7682598169421, -122805.77595168332,
+                    109786.584211393824, -55933.9653499792733, 12169.9032059649253);
 }
 HIP_SHIM double erf_small(double x) {
   const double s = x * x;
