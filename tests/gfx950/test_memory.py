@@ -181,7 +181,7 @@ def test_buffer(name: str) -> None:
     """Every addressing, with lanes inside, outside, and with only their first dwords inside."""
     rng, size = np.random.default_rng(7), 4 * ROWS[name].operands[0].width
     ways = (("v2", "offen", 0, 0), ("off", "", 64, 20), ("v2", "idxen", 8, 0), ("v[2:3]", "idxen offen", 12, 16),
-            ("v2", "offen", 4092, 4))  # fmt: skip
+            ("v2", "offen", 4092, 40))  # fmt: skip
     for i, (address, flags, offset, soffset) in enumerate(ways):
         access = Access(rng, 1 << 17, (FULL, MASK, FULL, FULL, 0)[i], "va"[i % 2])
         base, memory = mapped(access)
@@ -189,9 +189,9 @@ def test_buffer(name: str) -> None:
         stride = 48 * structured
         index, at = (rng.permutation(64) if structured else np.zeros(64, int)), np.zeros(64, int)
         if "offen" in flags:
-            at = rng.permutation(64) * 4 if structured else rng.permutation(64) * 20
+            at = rng.permutation(64) * 4 if structured else rng.permutation(64) * 20 + (rng.integers(0, 4, 64) if i == 0 else 0)
             at[5] = at[5] if structured else 2**32 - 4
-        records = 50 if structured else 700 + offset
+        records = 50 if structured else 706 + offset
         access.before.sgpr[4:8] = resource(base, records, stride)
         access.before.sgpr[9] = soffset
         for register, values in ((2, index if structured else at), (3, at)):
@@ -316,19 +316,20 @@ def test_atomics(name: str, returns: bool) -> None:
 
 
 def test_atomics_across_host_threads() -> None:
-    """Every work-item of many workgroups adds to one number, and to one float that stays exact."""
+    """All work-items of many workgroups add to two numbers of each kind; the floats stay exact."""
     source = """#include "gfx950.h"
     extern "C" __global__ void count(unsigned* n, float* sum, unsigned long long* wide) {
-      __hip_atomic_fetch_add(n, 1u, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
-      __hip_atomic_fetch_add(wide, 1ull << 32 | 1, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
-      unsafeAtomicAdd(sum, 0.5f);
+      for (int i = 0; i < 20; ++i) {
+        __hip_atomic_fetch_add(n + (threadIdx.x & 1), 1u, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
+        __hip_atomic_fetch_add(wide + (threadIdx.x & 1), 1ull << 32 | 1, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
+        __builtin_amdgcn_global_atomic_fadd_f32((__attribute__((address_space(1))) float*)sum + (threadIdx.x & 1), 0.5f);
+      }
     }"""
-    source = source.replace("unsafeAtomicAdd(sum, 0.5f)", "__builtin_amdgcn_global_atomic_fadd_f32(SUM, 0.5f)")
-    source = source.replace("SUM", "(__attribute__((address_space(1))) float*)sum")
     code = parse(compile_hip(source).text)["count"]
-    n, total, wide, memory = np.zeros(1, np.uint32), np.zeros(1, np.float32), np.zeros(1, np.uint64), Memory()
+    n, total, wide, memory = np.zeros(2, np.uint32), np.zeros(2, np.float32), np.zeros(2, np.uint64), Memory()
     launch(code, (400,), (256,), pack_arguments(code, [n, total, wide], memory), memory, threads=4)
-    assert (n[0], total[0], wide[0]) == (102_400, 51_200, (1 << 32 | 1) * 102_400)
+    each = 20 * 128 * 400
+    np.testing.assert_array_equal([n, total * 2, wide], [[each] * 2, [each] * 2, [(1 << 32 | 1) * each] * 2])
 
 
 def test_atomics_must_be_aligned() -> None:
