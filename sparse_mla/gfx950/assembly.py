@@ -127,6 +127,8 @@ def parse_arg(text: str) -> Arg:
         neg, text = True, text[1:]
     if text.startswith("|") and text.endswith("|"):
         absolute, text = True, text[1:-1]
+    if text.startswith("neg(") and text.endswith(")"):  # of a constant, where `-1` would be another constant
+        return replace(parse_arg(text[4:-1]), neg=True)
     if text.startswith("sext(") and text.endswith(")"):
         inner = parse_arg(text[5:-1])
         return Arg(inner.kind, inner.first, inner.count, sext=True)
