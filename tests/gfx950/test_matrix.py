@@ -222,7 +222,7 @@ def adversarial(rng: np.random.Generator, format: str, n: int) -> Any:
     f = FORMATS[format]
     codes = rng.integers(0, 2**f.bits, (n, 64), dtype=np.uint64)
     if f.bits == 8:
-        return codes
+        return codes & np.uint64(rng.choice([0xFF, 0xBF]))  # any, or none of the large ones, the infinite and the NaN
     middle, spread = f.bias << f.mantissa, int(rng.choice([0, 1, 3, 13])) << f.mantissa
     around = middle + rng.integers(-spread, spread + 1, codes.shape) // (1 << f.mantissa) * (1 << f.mantissa)
     near = around.astype(np.uint64) | codes & np.uint64((1 << f.mantissa) - 1) | codes & np.uint64(1 << f.bits - 1)
@@ -264,6 +264,18 @@ def test_models_differ_and_are_named() -> None:
     assert found == {"plain": 4 * 2.0**24, "cdna3": 4 * (2.0**24 + 2)}
     with pytest.raises(InputError, match="plain, cdna3"):
         run_snippet(text, mfma="exact")
+
+
+@pytest.mark.parametrize("c, fp8, bf16", [(-25, 1 - 2.0**-24, 1 - 2.0**-24), (-26, 1, 1 - 2.0**-24), (-60, 1, 1 - 2.0**-24)])
+def test_tiny_c_on_cdna3(c: int, fp8: float, bf16: float) -> None:
+    """1 - 2^c: C is rounded down at 24 bits behind the point, however small; with fp8 only if at most 25 exponents below."""
+    vgpr = np.zeros((12, 64), np.uint32)
+    vgpr[8:] = np.float32(-(2.0**c)).view(np.uint32)
+    for one, types, n, wanted in ((0x38, "fp8_fp8", 2, fp8), (0x3F80, "bf16", 4, bf16)):
+        vgpr[0, :16] = vgpr[4, :16] = one  # k = 0 only
+        line = f"v_mfma_f32_16x16x32_{types} v[12:15], {span('v', 0, n)}, {span('v', 4, n)}, v[8:11]"
+        got = run_snippet(line, vgpr=vgpr, mfma="cdna3").vgpr[12:16].view(np.float32)
+        np.testing.assert_array_equal(got, np.full((4, 64), wanted, np.float32))
 
 
 @pytest.mark.parametrize(
