@@ -273,6 +273,11 @@ static __attribute__((noinline)) void mfma_f64(const Op* o, Wave* w, u32 m, u32 
 // gfx942's fp8, as rows call it.
 #define e4m3z_to_f(x) ((fv)decode(format_fp8z, x))
 #define e5m2z_to_f(x) ((fv)decode(format_bf8z, x))
+#define FP8Z ((Small){3, 8, 8, 0x7f, 0x80, 0x80})
+#define BF8Z ((Small){2, 8, 16, 0x7f, 0x80, 0x80})
+INLINE uv sign_fnuz(fv x, uv code) { return select((iv)(code - 1u < 0x7fu), code | (uv)x >> 31 << 7, code); }   // no -0
+#define to_smallz(x, s) sign_fnuz(x, to_small((fv)((uv)(x) & 0x7fffffffu), s))
+#define to_small_srz(x, s, noise) sign_fnuz(x, to_small_sr((fv)((uv)(x) & 0x7fffffffu), s, noise))
 
 // A and B broadcast over lanes (CBSZ with ABID, BLGP): lane l reads lane (l & imm) + aux.
 #define MFMA_LANES                                                                 \

@@ -35,6 +35,7 @@ def tell_apart(rows: Iterable[Row]) -> None:
     """Fills `instead`: on gfx942, fp8 and bf8 have one NaN, no infinity, no -0, and a bias one higher (FNUZ)."""
     other = ARCHES["gfx942"]
     for row in rows:
-        effect = re.sub(r"(e4m3|e5m2|\b[fb]p?8)(?=_to_f|\b)", r"\1z", row.effect)
+        effect = re.sub(r"to_small(_sr)?\((\w+), ([FB]P?8)\b", r"to_small\1z(\2, \3Z", row.effect)
+        effect = re.sub(r"(e4m3|e5m2|\b[fb]p?8)(?=_to_f|\b)", r"\1z", effect)
         if effect != row.effect and not other.lacks.fullmatch(row.mnemonic):
             other.instead[row.mnemonic] = replace(row, mnemonic=f"{row.mnemonic}_fnuz", effect=effect)
