@@ -248,22 +248,23 @@ static __attribute__((noinline)) void smfmac(const Op* o, Wave* w, Shape s, Form
 // fp64: one item of A and B a lane, rows of D over the lane groups. imm: what is negated, A, B, C from bit 0 on.
 static __attribute__((noinline)) void mfma_f64(const Op* o, Wave* w, u32 m, u32 blocks) {
   Fv a = get_F(w, o->o[1]), b = get_F(w, o->o[2]), sum[4];
+  f64 x[LANES], y[LANES], r[4][LANES];
   u32 rows = LANES / m / blocks, items = m / rows;   // rows in one item of D
   a = o->imm & 1 ? -a : a;
   b = o->imm & 2 ? -b : b;
   for (u32 t = 0; t < items; ++t) {
-    sum[t] = o->o[3] & 1 ? get_F(w, o->o[3]) : get_F(w, o->o[3] + 8 * LANES * t);
+    sum[t] = get_F(w, o->o[3] & 1 ? o->o[3] : o->o[3] + 8 * LANES * t);
     sum[t] = o->imm & 4 ? -sum[t] : sum[t];
-    for (u32 k = 0; k < 4; ++k) {
-      Fv x, y;
-      for (u32 l = 0; l < LANES; ++l) {
-        u32 block = l / m % blocks, i = l / m / blocks + rows * t, j = l % m;
-        x[l] = a[i + m * (block + blocks * k)];
-        y[l] = b[j + m * (block + blocks * k)];
-      }
-      sum[t] = fma(x, y, sum[t]);
-    }
   }
+  __builtin_memcpy(x, &a, sizeof x); __builtin_memcpy(y, &b, sizeof y); __builtin_memcpy(r, sum, sizeof r);
+  for (u32 t = 0; t < items; ++t)
+    for (u32 g = 0; g < LANES / m; ++g)   // a lane group has a row of a block
+      for (u32 k = 0; k < 4; ++k) {
+        u32 first = m * (g % blocks + blocks * k);
+        for (u32 j = 0; j < m; ++j)
+          r[t][m * g + j] = __builtin_fma(x[first + g / blocks + rows * t], y[first + j], r[t][m * g + j]);
+      }
+  __builtin_memcpy(sum, r, sizeof r);
   for (u32 t = 0; t < items; ++t) {
     AT(uv, w, o->o[0] + 8 * LANES * t) = __builtin_convertvector((Uv)sum[t], uv);
     AT(uv, w, o->o[0] + 8 * LANES * t + 4 * LANES) = __builtin_convertvector((Uv)sum[t] >> 32, uv);
