@@ -15,6 +15,8 @@ from sparse_mla.gfx950.data import Data
 
 _SPECIAL = {"vcc": (106, 2), "vcc_lo": (106, 1), "vcc_hi": (107, 1), "m0": (124, 1), "exec": (126, 2), "exec_lo": (126, 1),
             "exec_hi": (127, 1), "flat_scratch": (102, 2), "flat_scratch_lo": (102, 1), "flat_scratch_hi": (103, 1)}  # fmt: skip
+_HARDWARE = {"MODE": 1, "TRAPSTS": 3, "HW_ID": 4, "XCC_ID": 20}  # hardware registers that code may read
+_INDEXED = ("SRC0", "SRC1", "SRC2", "DST")
 _REGISTER = re.compile(r"([vsa])(?:(\d+)|\[(\d+)(?::(\d+))?\])$")
 # A flat address in one of these 4 GiB is LDS or scratch; the registers that name them are read-only.
 _APERTURES = {"src_shared_base": 1 << 48, "src_shared_limit": (1 << 48) + 0xFFFFFFFF,
@@ -127,6 +129,8 @@ def parse_arg(text: str) -> Arg:
         neg, text = True, text[1:]
     if text.startswith("|") and text.endswith("|"):
         absolute, text = True, text[1:-1]
+    if m := re.match(r"(hwreg|gpr_idx|sendmsg)\(([\w, ]*)\)$", text):
+        return Arg("int", value=_encoded(m[1], [x.strip() for x in m[2].split(",")]))
     if text.startswith("neg(") and text.endswith(")"):  # of a constant, where `-1` would be another constant
         return replace(parse_arg(text[4:-1]), neg=True)
     if text.startswith("sext(") and text.endswith(")"):
@@ -150,6 +154,18 @@ def parse_arg(text: str) -> Arg:
     raise ValueError(text)
 
 
+def _encoded(kind: str, parts: list[str]) -> int:
+    """The number that `hwreg(name, first bit, bits)`, `gpr_idx(SRC0,DST)` or a message stands for."""
+    if kind == "hwreg" and parts[0].removeprefix("HW_REG_") in _HARDWARE:
+        first, bits = (int(x, 0) for x in parts[1:]) if len(parts) == 3 else (0, 32)
+        return _HARDWARE[parts[0].removeprefix("HW_REG_")] | first << 6 | bits - 1 << 11
+    if kind == "gpr_idx" and set(parts) <= {*_INDEXED, ""}:
+        return sum(1 << _INDEXED.index(part) for part in parts if part)
+    if kind == "sendmsg":
+        return 0
+    raise ValueError(", ".join(parts))
+
+
 def parse_instruction(text: str, line: int = 0, source: tuple[str, int] | None = None) -> Instruction:
     """One instruction line (comments already removed)."""
     mnemonic, _, rest = text.strip().partition(" ")
@@ -162,7 +178,7 @@ def parse_instruction(text: str, line: int = 0, source: tuple[str, int] | None =
     tokens = [part.strip() for part in parts]
     if tokens:
         *head, last = tokens
-        words = re.findall(r"[^\s\[]*\[[^\]]*\]\|?|\S+", last)
+        words = re.findall(r"[^\s\[]*\[[^\]]*\]\|?|\w+\([^)]*\)|\S+", last)
         tokens = head + words[:1]
         extra = words[1:]
         # `v_mul v0, v1, v2 clamp`: the first word is an operand unless it is itself a modifier (`ds_nop gds`).

@@ -7,6 +7,7 @@ starts with one operation that counts it. What is not understood is an AssemblyE
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from sparse_mla.errors import AssemblyError
 from sparse_mla.gfx950.assembly import Arg, Instruction, Kernel
 from sparse_mla.gfx950.generate import all_rows, slots
-from sparse_mla.gfx950.isa import ALIASES, ARCHES, ENCODINGS, ROWS
+from sparse_mla.gfx950.isa import ALIASES, ARCHES, ENCODINGS, MICRO, ROWS
 from sparse_mla.gfx950.isa.matrix import controls
 from sparse_mla.gfx950.isa.memory import swizzle
 from sparse_mla.gfx950.isa.row import Operand, Row
@@ -28,6 +29,15 @@ _SDWA_PARTS = {"BYTE_0": 0, "BYTE_1": 1, "BYTE_2": 2, "BYTE_3": 3, "WORD_0": 4, 
 _FLAGS = {"offen": 1, "idxen": 2, "sc0": 4}  # Op.aux of what has flags (engine/access.h)
 _HINTS = {"sc0", "sc1", "nt", "glc"}  # cache hints: no functional effect here
 _ENDS_BLOCK = ("BRANCH", "BARRIER")
+CODE_BASE = 1 << 46  # where static instruction 0 stands for the program counter, 4 bytes each (engine/engine.h has it too)
+_SIGN_BITS = {"f": (0, 31), "X": (0, 31), "h": (0, 15), "b": (0, 15), "g": (0, 15), "F": (1, 31)}  # dword and bit
+_OUTPUT_SCALES = {("mul", "2"), ("mul", "4"), ("div", "2")}
+_EXEC = 126
+_HALVES = ("op_sel", "op_sel_hi", "neg_lo", "neg_hi")
+_HALF_KINDS = "wjhgby"  # parts of a register, chosen by op_sel
+_CLAMPED = {"f": "_clamp_f32", "h": "_clamp_f16", "F": "_clamp_f64", "H": "_clamp_pk_f16", "P": "_clamp_f32"}
+_FLOAT_MODE = {"float_round_mode_32": 0, "float_round_mode_16_64": 0, "float_denorm_mode_32": 3, "float_denorm_mode_16_64": 3,
+               "dx10_clamp": 1, "fp16_overflow": 0}  # fmt: skip
 
 
 @dataclass
@@ -72,6 +82,7 @@ class _Context:
     temporaries: int = 0
     sources: int = 0
     after: list[_Emitted] = field(default_factory=list)
+    last: list[_Emitted] = field(default_factory=list)
     accesses: list[tuple[Operand, bool, int, int]] = field(default_factory=list)  # operand, scalar, first register, how many
 
 
@@ -88,9 +99,14 @@ def row_of(mnemonic: str, arch: str = "gfx950") -> tuple[Row, str] | None:
 def _dwords(value: int | float | str, operand: Operand) -> list[int]:
     """A constant as the dwords that an operand of this type reads."""
     if isinstance(value, float):
-        wide = operand.value in "UIF"
-        return list(struct.unpack("<2I", struct.pack("<d", value)) if wide else struct.unpack("<I", struct.pack("<f", value)))
+        if operand.value in "UIF":
+            return list(struct.unpack("<2I", struct.pack("<d", value)))
+        if operand.value in "hHgwj":
+            return list(struct.unpack("<H", struct.pack("<e", value)))
+        return [struct.unpack("<I", struct.pack("<f", value))[0] >> (16 if operand.value in "bE" else 0)]
     assert isinstance(value, int)
+    if operand.value == "F" and not -16 <= value <= 64:  # a literal is the high half of a double
+        return [0, value & 0xFFFFFFFF]
     # A 64-bit operand sign-extends a negative constant; the assembler writes others as they are.
     return [value & 0xFFFFFFFF] + [value >> 32 & 0xFFFFFFFF] * (operand.width == 2)
 
@@ -131,10 +147,10 @@ class _Decoder:
             return SGPR_OFFSET + 4 * arg.first | 1
         return _VECTOR | VGPR_BYTES * (arg.first + (self.agpr_first if arg.kind == "a" else 0))
 
-    def through(self, at: _Context, micro: str, offset: int, imm: int = 0, aux: int = 0) -> int:
-        """A changed copy of an operand, in the next temporary register."""
+    def through(self, at: _Context, micro: str, offset: int, imm: int = 0, aux: int = 0, width: int = 1) -> int:
+        """A changed copy of an operand, in the next temporary registers."""
         target = _VECTOR | VGPR_BYTES * (self.temporary + at.temporaries)
-        at.temporaries += 1
+        at.temporaries += width
         assert at.temporaries < TEMPORARIES
         self.ops.append(_Emitted(micro, [target, offset], at.pc, imm, aux))
         return target
@@ -159,50 +175,94 @@ class _Decoder:
         else:
             raise self.fail(at, f"operand {operand.name} cannot be {arg.kind}")
         if operand.read and not operand.write and not operand.scalar:
-            offset = self.halves(at, offset) if operand.value in "qp" else self.sdwa_source(at, arg, offset)
+            offset = self.source(at, operand, arg, offset)
         if arg.neg or arg.abs:
-            if operand.value != "f":
+            if operand.value not in _SIGN_BITS or operand.write:
                 raise self.fail(at, f"negation or absolute value of a {operand.value} operand is not known")
-            offset = self.through(at, f"_{'neg' * arg.neg}{'abs' * arg.abs}_f32", offset)
+            dword, bit = _SIGN_BITS[operand.value]
+            offset = self.through(at, f"_sign_{32 << dword}", offset, arg.abs << bit, arg.neg << bit, 1 + dword)
         return [offset]
+
+    def source(self, at: _Context, operand: Operand, arg: Arg, offset: int) -> int:
+        """A read operand's offset behind what the encoding does to sources before their signs."""
+        at.sources += 1
+        n, kind = at.sources - 1, operand.value
+        if kind[0] in "xc":
+            return offset
+        if at.suffix == "_sdwa":
+            return self.sdwa_source(at, arg, offset)
+        if arg.sext:
+            raise self.fail(at, "sext() belongs to SDWA")
+        if at.suffix == "_dpp":
+            return self.dpp(at, operand, arg, offset) if n == 0 else offset
+        if kind in "qpHE":
+            low, high = (_listed(at.modifiers, key, n, value) for key, value in (("op_sel", 0), ("op_sel_hi", 1)))
+            signs = sum(_listed(at.modifiers, f"neg_{half}", n, 0) << bit for half, bit in (("lo", 15), ("hi", 31)))
+            if signs and kind in "qp":
+                raise self.fail(at, "signs belong to packed floats")
+            return offset if (low, high, signs) == (0, 1, 0) else self.through(at, "_pick_halves", offset, low | high << 1, signs)
+        selected = _listed(at.modifiers, "op_sel", n, 0)
+        if kind == "X":
+            half = _listed(at.modifiers, "op_sel_hi", n, 0)
+            if half and arg.kind == "float":
+                offset = self.constant(_dwords(arg.value, Operand("", "h", True, False)))
+            return self.through(at, "_half_to_f32", offset, 16 * selected) if half else offset
+        if kind == "y":  # a byte
+            selected += 2 * _listed(at.modifiers, "op_sel", n + 1, 0)
+            return self.through(at, "_sdwa_source", offset, selected) if selected else offset
+        if selected and kind not in _HALF_KINDS:
+            raise self.fail(at, f"operand {operand.name} has no halves to select from")
+        return self.through(at, "_sdwa_source", offset, 5) if selected else offset
+
+    def dpp(self, at: _Context, operand: Operand, arg: Arg, offset: int) -> int:
+        """A source that comes from another lane. Lanes that get nothing are switched off until the instruction is done."""
+        if arg.kind != "v":
+            raise self.fail(at, "the first source of DPP must be a vector register")
+        table = dpp_lanes(at.modifiers)
+        if table is None:
+            raise self.fail(at, "exactly one known lane pattern of DPP is needed")
+        rows, banks = (int(at.modifiers.pop(key, "0xf"), 0) for key in ("row_mask", "bank_mask"))
+        enabled = sum(1 << lane for lane in range(64) if rows >> lane // 16 & 1 and banks >> lane // 4 % 4 & 1)
+        zero = at.modifiers.pop("bound_ctrl", None) is not None
+        lanes = self.constant(list(struct.unpack("<16I", bytes(table))))
+        target, saved = (_VECTOR | VGPR_BYTES * (self.temporary + at.temporaries + i * operand.width) for i in (0, 1))
+        at.temporaries += operand.width + 1
+        imm = enabled - (enabled >> 63 << 64)
+        self.ops.append(_Emitted("_dpp", [target, offset, saved, lanes], at.pc, imm, operand.width << 1 | zero))
+        at.last.append(_Emitted("_exec_back", [saved], at.pc))
+        return target
 
     def sdwa_source(self, at: _Context, arg: Arg, offset: int) -> int:
         """The selected part of a source, where the encoding has selectors."""
-        at.sources += 1
-        if at.suffix != "_sdwa" or at.sources > 2:
-            if arg.sext:
-                raise self.fail(at, "sext() belongs to SDWA")
+        if at.sources > 2:
             return offset
         part = _SDWA_PARTS.get(at.modifiers.pop(f"src{at.sources - 1}_sel", "DWORD"))
         if part is None:
             raise self.fail(at, "unknown SDWA selector")
         return offset if part == 6 and not arg.sext else self.through(at, "_sdwa_source", offset, part, arg.sext)
 
-    def halves(self, at: _Context, offset: int) -> int:
-        """The 16-bit halves of a packed source, picked by op_sel for the low result and by op_sel_hi for the high one."""
-        low, high = self.op_sel(at)
-        return offset if (low, high) == (0, 1) else self.through(at, "_pick_halves", offset, low, high)
-
-    def op_sel(self, at: _Context) -> tuple[int, int]:
-        """Which half of the next source the low and the high result take."""
-        at.sources += 1
-        return _listed(at.modifiers, "op_sel", at.sources - 1, 0), _listed(at.modifiers, "op_sel_hi", at.sources - 1, 1)
-
     def pair(self, at: _Context, operand: Operand, arg: Arg) -> list[int]:
         """The two dwords of a packed fp32 operand: op_sel picks the one for the low result, op_sel_hi for the high one."""
-        low, high = (0, 1) if operand.write else self.op_sel(at)
+        low, high, signs = 0, 1, (0, 0)
+        if not operand.write:
+            n = at.sources
+            at.sources += 1
+            low, high = _listed(at.modifiers, "op_sel", n, 0), _listed(at.modifiers, "op_sel_hi", n, 1)
+            signs = _listed(at.modifiers, "neg_lo", n, 0), _listed(at.modifiers, "neg_hi", n, 0)
         if arg.neg or arg.abs:
-            raise self.fail(at, "sign modifiers of a packed instruction are not known")
+            raise self.fail(at, "a packed instruction takes its signs as neg_lo and neg_hi")
         if arg.kind in ("int", "float") and not operand.write:
             if low or high:
                 raise self.fail(at, "a constant has no high half: op_sel and op_sel_hi must be 0 for it")
-            return [self.constant(_dwords(arg.value, Operand("", "f", True, False)))] * 2
+            constant = self.constant(_dwords(arg.value, Operand("", "f", True, False)))
+            return [self.through(at, "_sign_32", constant, 0, 1 << 31) if sign else constant for sign in signs]
         if arg.kind not in "vas" or arg.count != 2:
             raise self.fail(at, f"operand {operand.name} takes a register pair")
         base, step = self.register(at, arg), 4 if arg.kind == "s" else VGPR_BYTES
         for half in sorted({low, high}):
             self.note(at, operand, arg, arg.first + half, 1)
-        return [base + step * low, base + step * high]
+        places = base + step * low, base + step * high
+        return [self.through(at, "_sign_32", x, 0, 1 << 31) if sign else x for x, sign in zip(places, signs, strict=True)]
 
     # ---- instructions ------------------------------------------------------------------------------------------
 
@@ -212,7 +272,7 @@ class _Decoder:
         at = _Context(ins, pc, dict(ins.modifiers), found[1] if found else "")
         if found is None:
             raise self.fail(at, f"unknown instruction {ins.mnemonic}")
-        row, suffix = found
+        row = found[0]
         if ARCHES[self.kernel.arch].lacks.fullmatch(row.mnemonic):
             raise self.fail(at, f"{self.kernel.arch} has no {row.mnemonic}")
         if row.unit == "MFMA":
@@ -221,12 +281,10 @@ class _Decoder:
         if row.unit == "WAIT":
             self.check(at, row, pc, {})
             return
-        if suffix == "_dpp":
-            raise self.fail(at, "DPP is not known")
         o, label = self.operands(at, row)
         imm, aux = self.immediates(at, row)
-        self.destination(at, row, o)
-        self.emit(at, row, o, imm, aux, label)
+        name = self.destination(at, row, o)
+        self.emit(at, row, o, imm, aux, label, name)
 
     def matrix(self, at: _Context, row: Row) -> None:
         """A matrix instruction; before it, copies of A and B with other lanes' values, where its modifiers ask for those."""
@@ -249,17 +307,17 @@ class _Decoder:
             o[slot], *_ = [self.through(at, "_mfma_lanes", x, keep, add) for x in registers]
         self.emit(at, row, o, known.imm, known.aux)
 
-    def emit(self, at: _Context, row: Row, o: list[int], imm: int, aux: int, label: str | None = None) -> None:
+    def emit(self, at: _Context, row: Row, o: list[int], imm: int, aux: int, label: str | None = None, name: str = "") -> None:
         """The instruction's own operation, once nothing is left of its modifiers."""
         pc = at.pc
-        if any(operand.value in "Pqp" for operand in row.operands):
-            at.modifiers = {key: x for key, x in at.modifiers.items() if key not in ("op_sel", "op_sel_hi")}
+        if any(operand.value[0] in "PqpHEXwjhgby" for operand in row.operands):
+            at.modifiers = {key: x for key, x in at.modifiers.items() if key not in _HALVES}
         for key in at.modifiers:
             if key not in _HINTS or key not in row.modifiers:
                 raise self.fail(at, f"modifier {key} is not known")
         self.check(at, row, pc, {operand.name: slot for operand, slot in slots(row)})
-        self.ops.append(_Emitted(row.mnemonic, o, pc, imm, aux, label))
-        self.ops += at.after
+        self.ops.append(_Emitted(name or row.mnemonic, o, pc, imm, aux, label))
+        self.ops += at.after + at.last
         if self.checks is not None and self.checks[pc]["results"]:
             self.ops.append(_Emitted("_check_result", o, pc))
 
@@ -322,24 +380,49 @@ class _Decoder:
             at.modifiers = {key: x for key, x in at.modifiers.items() if key not in ("offen", "idxen")}
         return values["imm"], values["aux"]
 
-    def destination(self, at: _Context, row: Row, o: list[int]) -> None:
-        """What finishes the result: clamp, and SDWA's placement into part of a register."""
+    def destination(self, at: _Context, row: Row, o: list[int]) -> str:
+        """What finishes the result: clamp, then its placement into part of a register. Returns the row to execute."""
+        name, first = row.mnemonic, row.operands[0] if row.operands else None
+        if first is None:
+            return name
+        part, micro = 6, "_sdwa_preserve"
         if at.suffix == "_sdwa":
-            part = _SDWA_PARTS.get(at.modifiers.pop("dst_sel", "DWORD"))
+            chosen = _SDWA_PARTS.get(at.modifiers.pop("dst_sel", "DWORD"))
             unused = at.modifiers.pop("dst_unused", "UNUSED_PAD")
-            micro = {"UNUSED_PAD": "_sdwa_pad", "UNUSED_PRESERVE": "_sdwa_preserve"}.get(unused)
-            if part is None or micro is None:
+            micro = unused.replace("UNUSED", "_sdwa").lower()
+            if chosen is None or micro not in MICRO:
                 raise self.fail(at, f"SDWA destination {unused} is not known")
-            if part != 6:
-                target, o[0] = o[0], _VECTOR | VGPR_BYTES * (self.temporary + TEMPORARIES - 1)
-                at.after.append(_Emitted(micro, [target, o[0]], at.pc, part))
-        if "clamp" in at.modifiers and "clamp" in row.modifiers and row.operands[0].value == "f":
+            part = chosen
+        elif first.write and first.value in _HALF_KINDS:
+            n = sum(operand.read for operand in row.operands) - first.read
+            high = _listed(at.modifiers, "op_sel", 2 if first.value == "y" else n, 0)
+            if first.value == "y":
+                part = high + 2 * _listed(at.modifiers, "op_sel", 3, 0)
+            elif first.keep or high:
+                part = 5 if high or "mixhi" in name else 4
+        if part != 6:
+            if first.read:
+                raise self.fail(at, "an accumulator written in part is not known")
+            target, o[0] = o[0], _VECTOR | VGPR_BYTES * (self.temporary + TEMPORARIES - 1)
+            at.after.append(_Emitted(micro, [target, o[0]], at.pc, part))
+        if "clamp" in at.modifiers and f"{name}_clamp" in MICRO:
             del at.modifiers["clamp"]
-            at.after.insert(0, _Emitted("_clamp_f32", [o[0]], at.pc))
+            name += "_clamp"
+        elif "clamp" in at.modifiers and "clamp" in row.modifiers and first.value in _CLAMPED:
+            del at.modifiers["clamp"]
+            at.after[:0] = [_Emitted(_CLAMPED[first.value], [x], at.pc) for x in o[: 2 if first.value == "P" else 1]]
+        if first.value in "fhFP" and "clamp" in row.modifiers:  # MODE.IEEE and denormals, which are always on here, disable these
+            at.modifiers = {key: x for key, x in at.modifiers.items() if (key, x) not in _OUTPUT_SCALES}
+        if name.startswith("v_cmpx_"):
+            at.last.append(_Emitted("s_mov_b64", [SGPR_OFFSET + 4 * _EXEC | 1, o[0]], at.pc))
+        return name
 
     def code(self) -> Code:
         """Everything, laid out."""
         instructions, labels = self.kernel.instructions, self.kernel.labels
+        for key, value in _FLOAT_MODE.items():
+            if self.kernel.descriptor.get(key, value) != value:
+                raise AssemblyError(f"{self.kernel.name}: .amdhsa_{key} must be {value}: other float modes are not modelled")
         leaders = {0, *labels.values()}
         for i, ins in enumerate(instructions):
             if (found := row_of(ins.mnemonic, self.kernel.arch)) and found[0].unit in _ENDS_BLOCK:
@@ -369,7 +452,36 @@ class _Decoder:
 
 def _listed(modifiers: dict[str, str], key: str, n: int, default: int) -> int:
     """Element n of a modifier such as `op_sel:[0,1]`."""
-    return int(modifiers[key].strip("[]").split(",")[n]) if key in modifiers else default
+    listed = modifiers.get(key, "[]").strip("[]").split(",")
+    return int(listed[n]) if n < len(listed) and listed[n] else default
+
+
+_DPP: dict[str, Callable[[int, int], int]] = {  # lane -> the lane it reads; outside its row (or wave) for none
+    "row_shl": lambda lane, n: lane + n if lane % 16 + n < 16 else 255,
+    "row_shr": lambda lane, n: lane - n if lane % 16 >= n else 255,
+    "row_ror": lambda lane, n: lane & 48 | lane - n & 15,
+    "row_newbcast": lambda lane, n: lane & 48 | n,
+    "row_share": lambda lane, n: lane & 48 | n,
+    "wave_shl": lambda lane, n: lane + 1 if lane < 63 else 255,
+    "wave_shr": lambda lane, n: lane - 1 if lane else 255,
+    "wave_rol": lambda lane, n: lane + 1 & 63,
+    "wave_ror": lambda lane, n: lane - 1 & 63,
+    "row_mirror": lambda lane, n: lane ^ 15,
+    "row_half_mirror": lambda lane, n: lane ^ 7,
+    "row_bcast": lambda lane, n: 255 if lane < n + 1 else (lane & 48) - 1 if n == 15 else 31,
+}
+
+
+def dpp_lanes(modifiers: dict[str, str]) -> list[int] | None:
+    """Which lane each of 64 lanes reads, 255 for none; takes the pattern out of `modifiers`. None where there is not one."""
+    names = [name for name in ("quad_perm", *_DPP) if name in modifiers]
+    if len(names) != 1:
+        return None
+    text = modifiers.pop(names[0])
+    if names[0] == "quad_perm":
+        quad = [int(x) for x in text.strip("[]").split(",")]
+        return [lane & 60 | quad[lane & 3] for lane in range(64)]
+    return [_DPP[names[0]](lane, int(text or "0", 0)) for lane in range(64)]
 
 
 def decode(

@@ -8,7 +8,8 @@ from sparse_mla.gfx950.isa import ARCHES, MICRO, ROWS
 from sparse_mla.gfx950.isa.row import Operand, Row
 
 SCALAR_TYPES = {"u": "u32", "i": "i32", "U": "u64", "I": "i64"}
-VECTOR_TYPES = {"u": "uv", "i": "iv", "f": "fv", "q": "qv", "p": "pv", "U": "Uv", "I": "Iv", "F": "Fv", "m": "iv", "M": "u64"}
+VECTOR_TYPES = {"u": "uv", "i": "iv", "f": "fv", "q": "qv", "p": "pv", "w": "uv", "j": "iv", "h": "fv", "b": "fv",
+                "g": "uv", "y": "uv", "X": "fv", "U": "Uv", "I": "Iv", "F": "Fv", "m": "iv", "M": "u64"}  # fmt: skip
 
 
 def all_rows() -> list[Row]:
@@ -32,14 +33,16 @@ def _read(operand: Operand, at: int) -> str:
         return f"{SCALAR_TYPES[kind]} {name}; __builtin_memcpy(&{name}, (u8*)w + (o->o[{at}] & ~1u), sizeof {name});"
     if kind == "P":
         return f"fv {name}0 = get_f(w, o->o[{at}]), {name}1 = get_f(w, o->o[{at + 1}]);"
-    return f"{VECTOR_TYPES[kind]} {name} = get_{kind}(w, o->o[{at}]);"
+    if kind in "HE":
+        return f"fv {name}0, {name}1; get_{kind}(w, o->o[{at}], &{name}0, &{name}1);"
+    return f"{VECTOR_TYPES[kind]} {name} = get_{'f' if kind == 'X' else kind}(w, o->o[{at}]);"
 
 
 def _declare(operand: Operand) -> str:
     kind = operand.value
     if operand.type[0] == "s":
         return f"{SCALAR_TYPES[kind]} {operand.name};"
-    return f"fv {operand.name}0, {operand.name}1;" if kind == "P" else f"{VECTOR_TYPES[kind]} {operand.name};"
+    return f"fv {operand.name}0, {operand.name}1;" if kind in "PHE" else f"{VECTOR_TYPES[kind]} {operand.name};"
 
 
 def _write(operand: Operand, at: int) -> str:
@@ -48,6 +51,8 @@ def _write(operand: Operand, at: int) -> str:
         return f"__builtin_memcpy((u8*)w + (o->o[{at}] & ~1u), &{name}, sizeof {name});"
     if kind == "P":
         return f"put_f(w, o->o[{at}], {name}0); put_f(w, o->o[{at + 1}], {name}1);"
+    if kind == "H":
+        return f"put_H(w, o->o[{at}], {name}0, {name}1);"
     return f"put_{kind}(w, o->o[{at}], {name});"
 
 
@@ -57,9 +62,9 @@ def _statements(row: Row) -> str:
     assigns = re.search(r"(^|[;\s])(\w+) = ", effect) is not None
     if assigns:
         return effect + ";"
-    if first.value != "P":
+    if first.value not in "PH":
         return f"{first.name} = {effect};"
-    names = "|".join(operand.name for operand in row.operands if operand.value == "P")
+    names = "|".join(operand.name for operand in row.operands if operand.value in "PHE")
     return " ".join(re.sub(rf"\b({names})\b", rf"\g<1>{half}", f"{first.name} = {effect};") for half in (0, 1))
 
 
@@ -87,8 +92,9 @@ def source() -> str:
             "// Generated from the rows in isa/ by generate.py.",
             '#include "matrix.h"',
             '#include "access.h"',
+            '#include "formats.h"',
             '#include "sanitize.h"',
-            *map(handler, rows),
+            *{row.handler: handler(row) for row in rows}.values(),
             f"const Handler engine_handlers[{len(rows)}] = {{{', '.join(row.handler for row in rows)}}};",
             f"const u32 engine_handler_count = {len(rows)};",
             "",

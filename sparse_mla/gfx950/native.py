@@ -14,6 +14,7 @@ from sparse_mla.gfx950.generate import all_rows, source
 
 ENGINE = Path(__file__).with_name("engine")
 GLOBAL_FAULT, LDS_FAULT, BUDGET_FAULT, PAST_END_FAULT, SCRATCH_FAULT, ALIGNMENT_FAULT, RESOURCE_FAULT, LANES_FAULT = range(1, 9)
+TRAP_FAULT, JUMP_FAULT, INDEX_FAULT, MODE_FAULT = range(9, 13)
 FAULTS = {
     GLOBAL_FAULT: "global access outside every buffer",
     LDS_FAULT: "LDS access outside the workgroup's allocation",
@@ -23,6 +24,10 @@ FAULTS = {
     ALIGNMENT_FAULT: "an atomic must be aligned to its size",
     RESOURCE_FAULT: "the buffer resource swizzles addresses, adds a thread id or is no buffer: only plain ones are known",
     LANES_FAULT: "a transposed read needs every lane active",
+    TRAP_FAULT: "the kernel stopped itself: a failed assertion, __builtin_trap or code that should not be reached",
+    JUMP_FAULT: "a jump to an address where no instruction begins",
+    INDEX_FAULT: "a register index outside the wave's registers",
+    MODE_FAULT: "the hardware register is not modelled, or would change rounding, denormals or clamping",
 }
 MFMA_MODELS = ("plain", "cdna3")  # order and rounding of matrix products: engine/matrix.h
 _FLAGS = ("-O2", "-std=c2x", "-ffreestanding", "-fPIC", "-fno-math-errno", "-ffp-contract=off", "-Wall", "-Werror")
@@ -73,6 +78,8 @@ class Launch(c.Structure):
         ("n_blocks", _U32),
         ("workgroup_id_mask", _U32),
         ("mfma_model", _U32),
+        ("n_ops", _U32),
+        ("code_base", _U64),
         ("budget", _U64),
         ("next", _U64),
         ("limit", _U64),

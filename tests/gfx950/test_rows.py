@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -15,7 +16,6 @@ from sparse_mla.build import find_toolchain
 from sparse_mla.gfx950.isa import ARCHES, ROWS, Operand, Row
 from tests.gfx950 import statements_memory
 from tests.gfx950.harness import (
-    EDGES,
     FULL,
     SLOT,
     Constant,
@@ -25,13 +25,16 @@ from tests.gfx950.harness import (
     check,
     compare,
     dwords,
+    edges,
     random_registers,
     random_words,
     span,
+    split,
     wanted,
     written_out,
 )
-from tests.gfx950.statements import NO_EFFECT, SALU, STATED, TAKEN, VALU, WRITTEN_OUT, Statement, sext
+from tests.gfx950.statements import STATED, TAKEN, Statement, sext
+from tests.gfx950.statements_formats import APART, NO_EFFECT, SALU, SIX, VALU, WRITTEN_OUT
 from tests.gfx950.statements_matrix import SPECS
 
 MASKS = (FULL, 0x0123456789ABCDEF, FULL, 1 << 63, 0)
@@ -48,36 +51,37 @@ def random_columns(row: Row, rng: np.random.Generator, **how: Any) -> dict[str, 
 
 
 def test_every_row_is_stated_and_every_statement_is_a_row() -> None:
-    assert set(ROWS) == STATED | set(SPECS)
+    assert set(ROWS) == {*STATED, *SPECS, *SALU, *VALU, *APART, *NO_EFFECT, *SIX}
 
 
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.unit == "SALU"])
+@pytest.mark.parametrize("name", SALU)
 def test_scalar(name: str) -> None:
     row, rng = ROWS[name], np.random.default_rng(1)
     for i in range(60):
-        columns = {key: words.repeat(64, 1) for key, words in random_columns(row, rng, lanes=1, edges=i < 30).items()}
+        columns = {key: words.repeat(64, 1) for key, words in random_columns(row, rng, lanes=1, edges_only=i < 30).items()}
         if i % 4 == 0 and "b" in columns and name != "s_bfe_u32":
             columns["b"][:] = columns["a"][: len(columns["b"])]
         check(row, SALU[name], columns, rng, Written(written_out(row, columns)), scc=i % 2, exec_mask=MASKS[i % 5])
 
 
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.unit == "VALU" or name == "ds_bpermute_b32"])
+@pytest.mark.parametrize("name", VALU)
 def test_vector(name: str) -> None:
     """All pairs of edges, then random values, under full and partial EXEC; the destination is a source now and then."""
     row, rng = ROWS[name], np.random.default_rng(2)
     sources = [x for x in row.operands if x.read and not x.write]
-    edges = [EDGES["f" if x.value in "fP" else "u"] for x in sources]
-    pairs = np.stack(np.meshgrid(*edges)).reshape(len(edges), -1) if 0 < len(edges) < 3 else np.zeros((len(edges), 0), np.uint32)
+    grid = [edges(x) for x in sources]
+    pairs = np.stack(np.meshgrid(*grid)).reshape(len(grid), -1) if 0 < len(grid) < 3 else np.zeros((len(grid), 0), np.uint64)
     pairs = rng.permutation(pairs, axis=1)[:, :1600]
     may_alias = not (row.operands[0].scalar or row.operands[1].scalar or row.latency == "lane" or "accvgpr" in name)
     for i in range(pairs.shape[1] // 64 + 5):
         columns = random_columns(row, rng)
         for x, edge in zip(sources, pairs[:, 64 * i : 64 * i + 64], strict=True):
-            columns[x.name][0, : len(edge)] = edge
+            upper = columns[x.name][:, : len(edge)].copy()
             if i % 2:  # 64-bit values extended by the sign
-                columns[x.name][1:, : len(edge)] = (edge.view(np.int32) >> 31).view(np.uint32)
-        imm = 37 * i % 256 if name == "v_bitop3_b32" else 4 * i if name == "ds_bpermute_b32" else 0
-        modifiers = f"bitop3:{imm:#x}" if name == "v_bitop3_b32" else f"offset:{imm}" if imm else ""
+                upper[1:] = (edge.astype(np.uint32).view(np.int32) >> 31).view(np.uint32)
+            columns[x.name][:, : len(edge)] = split(x, edge, upper)
+        imm = 37 * i % 256 if "bitop3" in name else 4 * i if name == "ds_bpermute_b32" else 0
+        modifiers = f"bitop3:{imm:#x}" if "bitop3" in name else f"offset:{imm}" if imm else ""
         masks: Forms = {x.name: "vcc" if i % 2 else "s" for x in row.operands if x.value == "m"}
         if alias := may_alias and i % 3 == 2:
             second = columns[row.operands[1].name]
@@ -99,9 +103,11 @@ def rejected(lines: list[str], arch: str = "gfx950") -> dict[str, str]:
 def example(row: Row) -> str:
     """The row written with registers only, where it may be."""
     name = row.mnemonic
+    if name in APART:
+        return f"{name} {APART[name]}"
     if name in NO_EFFECT or name in TAKEN:
         return f"{name} {NO_EFFECT.get(name, 'label')}"
-    if name in statements_memory.STATED or name in SPECS:
+    if name in statements_memory.STATED or name in SPECS or name in SIX:
         registers = {"A": "v[2:3]", "B": "off", "C": "off", "S": "off", "T": "s5", "sU": "s[16:17]", "su": "0x10"}
         spans = (span("s" if x.scalar else "v", SLOT * i, x.width) for i, x in enumerate(row.operands))
         texts = [registers.get(x.type, text) for x, text in zip(row.operands, spans, strict=True)]
@@ -119,15 +125,25 @@ def test_every_row_is_an_instruction(arch: str) -> None:
     assert set(found) == {name for name in ROWS if ARCHES[arch].lacks.fullmatch(name)}, found
 
 
+HALF_FLOATS = dict.fromkeys("hHgwj", "h") | dict.fromkeys("bE", "b")  # operands for which a float is a half
+
+
 def constants(x: Operand) -> Iterator[Constant]:
     """Inline integers, which a 64-bit operand sign-extends, and floats; a literal."""
     for n in (0, 17, 64, -1, -16):
         yield Constant(str(n), (n & 0xFFFFFFFF, 0xFFFFFFFF if n < 0 else 0)[: dwords(x)])
+    if x.value == "F":
+        yield Constant("0x3fe01234", (0, 0x3FE01234))  # the high half
     if dwords(x) == 2:
         yield Constant("1.0", (0, 0x3FF00000))
+    elif x.value in "qp":  # the assembler takes floats for f32 here
+        yield Constant("0.5", (0x3F000000,))
     else:
-        yield Constant("0x3f8ccccd", (0x3F8CCCCD,))
-        yield from (Constant(f, (int(np.float32(f).view(np.uint32)),)) for f in ("0.5", "-4.0", "0.15915494"))
+        kind = HALF_FLOATS.get(x.value)
+        for text in ("0.5", "-4.0", "0.15915494")[: 2 if kind == "b" else 3]:
+            half = int(np.float16(text).view(np.uint16))
+            yield Constant(text, (half if kind == "h" else int(np.float32(text).view(np.uint32)) >> (16 if kind else 0),))
+        yield Constant(*(("0x3c01", (0x3C01,)) if kind else ("0x3f8ccccd", (0x3F8CCCCD,))))
 
 
 @lru_cache
@@ -141,9 +157,10 @@ def combinations() -> dict[str, list[Written]]:
             if not x.write and x.value not in "mqP" and name not in WRITTEN_OUT:  # packed operands: below
                 forms: list[str | Constant] = [*constants(x), *([] if x.scalar else ["s"])]
                 tried += [(row, Written(masks | {x.name: form}, modifiers=bitop3)) for form in forms]
-            if x.value == "f" and not x.write:
+            if x.value in "fhgF" and not x.write:
                 tried += [(row, Written(masks, {x.name: sign})) for sign in ("-", "||", "-||")]
-        if row.operands[0].type == "f":
+        if row.operands[0].type in "fhFPH" and "clamp" in row.modifiers and "div_scale" not in name:
+            tried += [(row, Written(masks, modifiers=omod)) for omod in ("mul:2", "div:2") if row.operands[0].type != "H"]
             tried.append((row, Written(masks, modifiers="clamp")))
     bad = rejected([how.place(row)[0] for row, how in tried])
     legal: dict[str, list[Written]] = {name: [] for name in [*SALU, *VALU]}
@@ -197,6 +214,7 @@ def test_sdwa(name: str) -> None:
     row, rng = ROWS[name], np.random.default_rng(6)
     sources, tried = [x.name for x in row.operands if x.read], []
     masks: Forms = {x.name: "vcc" for x in row.operands if x.value == "m"}
+    row = replace(row, operands=tuple(replace(x, type="u") if x.write and x.value in "wj" else x for x in row.operands))
     for _ in range(60):
         part = {x: str(rng.choice(list(PARTS))) for x in sources}
         signs = {x: "sext" for x in sources if rng.random() < 0.4}
@@ -211,19 +229,20 @@ def test_sdwa(name: str) -> None:
     assert len(legal) > 10
     for how, part, keep, to in legal:
 
-        def meaning(d: Any, *, how: Any = how, part: Any = part, keep: bool = keep, to: str = to, **args: Any) -> Any:
+        def meaning(d: Any, raw: Any, *, how: Any = how, part: Any = part, keep: bool = keep, to: str = to, **args: Any) -> Any:
             for x in sources:
                 at, bits = PARTS[part[x]]
-                picked = args[x] % 2**32 >> at & (1 << bits) - 1
+                picked = raw[x] >> at & (1 << bits) - 1
                 picked = sext(picked, bits) if x in how.signs else picked
-                args[x] = sext(picked, 32) if "_i" in name else picked % 2**32
+                args[x] = sext(picked, 32) if "_i" in name else picked % 2 ** (16 if "16" in name else 32)
             result, (at, bits) = VALU[name](**args), PARTS[to]
+            result = result & 0xFFFF if "16" in name and not masks else result
             if to == "DWORD":
                 return result
             return (result & (1 << bits) - 1) << at | (d & ~((1 << bits) - 1 << at) if keep else 0)
 
         columns = {x.name: random_words(rng, x) for x in row.operands}
-        check(row, with_parameters(meaning, ["d", *sources]), columns, rng, how, exec_mask=MASK)
+        check(row, with_parameters(meaning, ["d", "raw", *sources]), columns, rng, how, exec_mask=MASK)
 
 
 @pytest.mark.parametrize("name", [name for name in ROWS if name.startswith("v_pk_")])
@@ -237,18 +256,18 @@ def test_packed_halves(name: str) -> None:
         if i % 3:
             constant = Constant("-4.0", (0xC0800000, 0)) if name.endswith("f32") else Constant("7", (7, 0))
             forms[sources[i % len(sources)]] = "s" if i % 3 == 1 else constant
-        if i % 3 == 2 and name.endswith("f32"):  # a constant dword has no high half
+        if i % 3 == 2 and name.endswith(("f32", "b32")):  # a constant dword has no high half
             low[sources[i % len(sources)]] = high[sources[i % len(sources)]] = 0
 
         def meaning(low: dict[str, int] = low, high: dict[str, int] = high, **args: Any) -> Any:
-            return VALU[name](**{x: np.stack([args[x][low[x]], args[x][high[x]]]) for x in sources})
+            return VALU[name](**args | {x: np.stack([args[x][low[x]], args[x][high[x]]]) for x in sources})
 
         modifiers = f"op_sel:{list(low.values())} op_sel_hi:{list(high.values())}".replace(" ", "").replace("]op", "] op")
         columns = random_columns(row, rng)
         if alias := i % 2 == 0 and not forms:
             columns["d"] = columns["a"]
         how = Written(forms, modifiers=modifiers, alias=alias)
-        check(row, with_parameters(meaning, sources), columns, rng, how, exec_mask=MASK)
+        check(row, with_parameters(meaning, wanted(VALU[name])), columns, rng, how, exec_mask=MASK)
 
 
 def test_clamp_comes_before_the_destination_selector() -> None:

@@ -50,7 +50,8 @@ _Static_assert(sizeof(Op) == 64, "decode.py builds these");
 typedef struct { u64 base, size; u8* host; } Range;   // one buffer of the launch, at an emulated address
 
 enum { RUNNING, AT_BARRIER, ENDED, FAULTED, STOPPED };
-enum { FAULT_NONE, FAULT_GLOBAL, FAULT_LDS, FAULT_BUDGET, FAULT_PAST_END, FAULT_SCRATCH, FAULT_ALIGNMENT, FAULT_RESOURCE, FAULT_LANES };   // native.py has the words
+enum { FAULT_NONE, FAULT_GLOBAL, FAULT_LDS, FAULT_BUDGET, FAULT_PAST_END, FAULT_SCRATCH, FAULT_ALIGNMENT, FAULT_RESOURCE, FAULT_LANES,
+       FAULT_TRAP, FAULT_JUMP, FAULT_INDEX, FAULT_MODE };   // native.py has the words
 typedef struct { u32 kind, pc, wave, lane; u64 address; u32 size, workgroup[3]; } Fault;
 
 enum { MFMA_PLAIN, MFMA_CDNA3 };   // matrix.h says what they are; native.py has the words
@@ -67,6 +68,8 @@ typedef struct {
   u32 user_sgprs[16], n_user_sgprs, n_blocks;   // n_blocks: basic blocks counted
   u32 workgroup_id_mask;      // bits 0..2: which of x, y, z follow the user SGPRs
   u32 mfma_model;
+  u32 n_ops;                  // of code
+  u64 code_base;              // the program counter of static instruction 0; 4 bytes an instruction
   u64 budget;                 // wave instructions a wave may execute
   u64 next, limit;            // next workgroup to start (shared by all workers), one past the last
 } Launch;
@@ -96,6 +99,7 @@ struct Wave {
   u8* lds;
   u8* scratch;
   u32 scratch_bytes;
+  u32 mode;   // the MODE register, as what differs from how a kernel starts
 } __attribute__((aligned(64)));
 
 enum { VCC = 106, M0 = 124, EXEC = 126 };   // scalar register numbers; SGPRs stand at byte 128 of a wave
@@ -147,6 +151,7 @@ INLINE void put_m(Wave* w, u32 o, iv x) { put_M(w, o, mask_bits(x)); }
 // ---- faults and memory -------------------------------------------------------------------------------------------
 const Op* fault(Wave* w, const Op* o, u32 kind, u32 lane, u64 address, u32 size);
 const Range* find_range(const Launch* l, u64 address, u64 size);
+const Op* find_code(const Launch* l, u64 address);   // null where no basic block begins
 
 INLINE u8* host_address(Wave* w, u64 address, u64 size) {   // null when no buffer holds all of it
   const Range* r = w->range;

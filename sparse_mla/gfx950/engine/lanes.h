@@ -18,18 +18,19 @@
 #define sqrt(a) __builtin_elementwise_sqrt(a)
 
 INLINE uv splat(u32 x) { return (uv)x; }
-INLINE iv is_nan(fv x) { return x != x; }
-INLINE iv is_snan(fv x) { return is_nan(x) & (((uv)x & 0x400000u) == 0); }
-INLINE fv quiet(fv x) { return (fv)((uv)x | 0x400000u); }
+#define is_nan(x) ((x) != (x))
+#define MANY static inline __attribute__((always_inline, overloadable))   // has a version for fp64 too
+MANY iv is_snan(fv x) { return is_nan(x) & (((uv)x & 0x400000u) == 0); }
+MANY fv quiet(fv x) { return (fv)((uv)x | 0x400000u); }
 
 // IEEE mode: a signalling NaN comes back quiet, a quiet one loses to a number, and -0 < +0.
-INLINE fv fmin2(fv a, fv b) {
+MANY fv fmin2(fv a, fv b) {
   uv r = select((a < b) | is_nan(b), (uv)a, (uv)b);
   r = select(a == b, (uv)a | (uv)b, r);
   r = select(is_snan(b), (uv)quiet(b), r);
   return (fv)select(is_snan(a), (uv)quiet(a), r);
 }
-INLINE fv fmax2(fv a, fv b) {
+MANY fv fmax2(fv a, fv b) {
   uv r = select((a > b) | is_nan(b), (uv)a, (uv)b);
   r = select(a == b, (uv)a & (uv)b, r);
   r = select(is_snan(b), (uv)quiet(b), r);
@@ -70,9 +71,9 @@ INLINE fv log2v(fv x) {
 }
 INLINE fv rcp(fv x) { return 1.0f / x; }
 INLINE fv rsq(fv x) { return to_f(1.0 / sqrt(to_F(x))); }
-INLINE fv fract(fv x) { fv r = x - floor(x); return r > 0.99999994f ? (fv)0.99999994f : r; }   // NaN stays, never 1.0
+MANY fv fract(fv x) { fv r = x - floor(x); return r > 0.99999994f ? (fv)0.99999994f : r; }   // NaN stays, never 1.0
 
-INLINE fv ldexp(fv x, iv n) {   // x * 2^n, exact until the one rounding at the end
+MANY fv ldexp(fv x, iv n) {   // x * 2^n, exact until the one rounding at the end
   iv c = n < -300 ? (iv)-300 : n > 300 ? (iv)300 : n;
   return to_f(to_F(x) * pow2(to_I(c)));
 }
@@ -131,6 +132,21 @@ INLINE uv perm(uv hi, uv lo, uv sel) {
   return r;
 }
 INLINE u32 bits_u(u32 x, u32 first, u32 n) { return x >> first & (n < 32 ? (1u << n) - 1 : ~0u); }
+INLINE u64 bits_U(u64 x, u32 first, u32 n) { return x >> first & (n < 64 ? (1ull << n) - 1 : ~0ull); }
+INLINE i64 bits_s(i64 x, u32 first, u32 n, u32 width) {
+  n = n > width ? width : n;
+  return n ? (i64)((u64)(x >> first) << (64 - n)) >> (64 - n) : 0;
+}
+INLINE u64 quads(u64 x) {   // bit k: whether bits 4k to 4k+3 have a one
+  u64 r = 0;
+  for (u32 k = 0; k < 16; ++k) r |= (u64)((x >> 4 * k & 15) != 0) << k;
+  return r;
+}
+INLINE u64 spread(u64 x, u32 log2) {   // bit k to bit k << log2
+  u64 r = 0;
+  for (u32 k = 0; k < 64u >> log2; ++k) r |= (x >> k & 1) << (k << log2);
+  return r;
+}
 INLINE iv bits_i(iv x, uv first, uv n) {   // n bits from `first`, sign-extended; none give 0
   iv unused = (iv)(32u - n & 31u);
   return n != 0u ? x >> (iv)first << unused >> unused : (iv)splat(0);
@@ -169,14 +185,8 @@ INLINE uv lanes_below_hi(void) {
   return r;
 }
 #define LANES_BELOW_HI lanes_below_hi()
-INLINE uv float_class(fv x) {   // bit index of the v_cmp_class_* mask: sNaN, qNaN, -inf, -norm, -denorm, -0, +0, +denorm, +norm, +inf
-  uv b = (uv)x, m = b & 0x7fffffffu;
-  uv k = select((iv)(m == 0x7f800000u), splat(9), splat(8));
-  k = select((iv)(m < 0x00800000u), splat(7), k);
-  k = select((iv)(m == 0u), splat(6), k);
-  k = select((iv)(b >> 31 != 0u), 11u - k, k);
-  return 1u << select(is_nan(x), select(is_snan(x), splat(0), splat(1)), k);
-}
+INLINE fv fminimum(fv a, fv b) { return (is_nan(a) | is_nan(b)) ? (fv)__builtin_nanf("") : fmin2(a, b); }   // NaN wins
+INLINE fv fmaximum(fv a, fv b) { return (is_nan(a) | is_nan(b)) ? (fv)__builtin_nanf("") : fmax2(a, b); }
 INLINE fv med3(fv a, fv b, fv c) {
   fv lo = fmin2(a, b), hi = fmax2(a, b);
   fv r = fmax2(lo, fmin2(hi, c));
@@ -192,4 +202,65 @@ INLINE uv sdwa_source(uv x, u32 part, u32 sign_extend) {
   return sign_extend ? (r ^ sign) - sign : r;
 }
 INLINE uv sdwa_pad(uv x, u32 part) { return (x & sdwa_mask(part)) << sdwa_shift(part); }
+INLINE uv sdwa_sext(uv x, u32 part) {   // above it the sign, below it zeros
+  u32 up = part < 4 ? 24 - 8 * part : part < 5 ? 16 : 0;
+  return (uv)((iv)(x << (sdwa_shift(part) + up)) >> up);
+}
 INLINE uv sdwa_preserve(uv old, uv x, u32 part) { return (old & ~(sdwa_mask(part) << sdwa_shift(part))) | sdwa_pad(x, part); }
+
+// DPP: o[0] = the values of other lanes, by the table of bytes at o[3] (255: none). Where there is none, or it is inactive, aux
+// bit 0 gives 0 and else the lane is switched off; EXEC waits at o[2] and comes back after the instruction.
+#define DPP                                                                                          \
+  u64 exec = exec_of(w), on = exec & (u64)o->imm;                                                    \
+  const u8* from = (u8*)w + (o->o[3] & ~1u);                                                         \
+  for (u32 lane = 0; lane < LANES; ++lane) {                                                         \
+    u32 l = from[lane], have = l < LANES && exec >> l & 1;                                           \
+    V(o->o[0], lane) = have ? V(o->o[1], l) : 0;                                                     \
+    if (o->aux >> 1 == 2) V(o->o[0] + 256, lane) = have ? V(o->o[1] + 256, l) : 0;                   \
+    if (!have && !(o->aux & 1)) on &= ~(1ull << lane);                                               \
+  }                                                                                                  \
+  AT(u64, w, o->o[2]) = exec;                                                                        \
+  exec_of(w) = on;                                                                                   \
+  NEXT
+
+// ---- scalar registers by number, the MODE register, program counters -------------------------------------------------
+#define SPECIAL_LIMIT 102
+#define MOVREL(T, READ, WRITE)                                                                       \
+  u32 shift = SREG(u32, w, M0), from = (o->o[1] & ~1u) + READ * 4 * shift, to = (o->o[0] & ~1u) + WRITE * 4 * shift; \
+  u32 end = SGPR_OFFSET + 4 * SPECIAL_LIMIT - sizeof(T);                                             \
+  if (shift > SPECIAL_LIMIT || (READ && from > end) || (WRITE && to > end)) return fault(w, o, FAULT_INDEX, 0, shift, 4); \
+  T x;                                                                                               \
+  __builtin_memcpy(&x, (u8*)w + from, sizeof x);                                                     \
+  __builtin_memcpy((u8*)w + to, &x, sizeof x);                                                       \
+  NEXT
+// VGPR indexing: a register `M0` behind the one that is named; the file ends after aux registers.
+#define INDEXED(READ, WRITE)                                                                         \
+  u32 shift = SREG(u32, w, M0) & 255;                                                                \
+  if (shift >= o->aux) return fault(w, o, FAULT_INDEX, 0, shift, 4);                                 \
+  put_u(w, o->o[0] + WRITE * 256 * shift, AT(uv, w, o->o[1] + READ * 256 * shift));                  \
+  NEXT
+// hwreg(id, first bit, bits): MODE is kept, as what differs from how a kernel starts; the rest reads as 0.
+#define MODE_START 0x3f0u
+#define HWREG(k) u32 id = (k) & 63, first = (k) >> 6 & 31, size = ((k) >> 11 & 31) + 1; u32 mask = bits_u(~0u, 0, size)
+#define GETREG                                                                                       \
+  HWREG(AT(u32, w, o->o[1] & ~1u));                                                                  \
+  AT(u32, w, o->o[0] & ~1u) = id == 1 ? (w->mode ^ MODE_START) >> first & mask : 0;                  \
+  NEXT
+#define SETREG   /* only exception flags may change: nothing here looks at them */                   \
+  HWREG(AT(u32, w, o->o[0] & ~1u));                                                                  \
+  u32 was = w->mode ^ MODE_START, now = (was & ~(mask << first)) | (AT(u32, w, o->o[1] & ~1u) & mask) << first; \
+  if (id != 1 || (now ^ MODE_START) & ~0x1ff000u) return fault(w, o, FAULT_MODE, 0, now, 4);         \
+  w->mode = now ^ MODE_START;                                                                        \
+  NEXT
+#define CODE_ADDRESS(pc) (w->launch->code_base + 4 * (u64)(pc))
+#define CALL(where) AT(u64, w, o->o[0] & ~1u) = CODE_ADDRESS(o->pc + 1); GO(where)
+#define JUMP(k)                                                                                      \
+  u64 to = AT(u64, w, o->o[k] & ~1u);                                                                \
+  const Op* next = find_code(w->launch, to);                                                         \
+  if (!next) return fault(w, o, FAULT_JUMP, 0, to, 4);                                               \
+  GO(next)
+#define CALL_POINTER                                                                                 \
+  u64 to = AT(u64, w, o->o[1] & ~1u);                                                                \
+  const Op* next = find_code(w->launch, to);                                                         \
+  if (!next) return fault(w, o, FAULT_JUMP, 0, to, 4);                                               \
+  CALL(next)

@@ -13,6 +13,16 @@ const Range* find_range(const Launch* l, u64 address, u64 size) {
   return off < r->size && r->size - off >= size ? r : 0;
 }
 
+const Op* find_code(const Launch* l, u64 address) {   // the operation that counts the basic block there
+  u64 pc = (address - l->code_base) / 4;
+  u32 lo = 0, hi = l->n_ops;   // in the order of pc, that operation before the others of its instruction
+  while (lo < hi) {
+    u32 mid = (lo + hi) / 2;
+    if (l->code[mid].pc < pc) lo = mid + 1; else hi = mid;
+  }
+  return lo < l->n_ops && l->code_base + 4 * pc == address && l->code[lo].pc == pc && l->code[lo].run == l->code[0].run ? &l->code[lo] : 0;
+}
+
 // The accesses of one instruction mostly go to one buffer, though another one than those of the instruction before.
 u32 find_pointers(Wave* w, const Uv* address, u64 size, u8** pointers) {
   for (u64 active = exec_of(w); active; active &= active - 1) {

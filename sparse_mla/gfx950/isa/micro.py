@@ -18,15 +18,45 @@ _stop                           | @STOP
 _check                          | @GO(sanitize_check(o, w))
 _check_result                   | @GO(sanitize_result(o, w))
 _past_end                       | @return fault(w, o, FAULT_PAST_END, 0, 0, 0)
-_pick_halves        d=u a:u     | (a >> (o->imm ? 16 : 0) & 0xffffu) | (a >> (o->aux ? 16 : 0)) << 16
-_neg_f32            d=u a:u     | a ^ 0x80000000u
-_abs_f32            d=u a:u     | a & 0x7fffffffu
-_negabs_f32         d=u a:u     | a | 0x80000000u
+_pick_halves        d=u a:u     | ((a >> 16 * (o->imm & 1) & 0xffffu) | a >> 16 * (o->imm >> 1) << 16) ^ o->aux
+_half_to_f32        d=f a:u     | h_to_f(a >> (u32)o->imm)
+_sign_32            d=u a:u     | (a & ~(u32)o->imm) ^ o->aux
+_sign_64            d=U a:U     | (a & ~((u64)o->imm << 32)) ^ (u64)o->aux << 32
 _clamp_f32          d+f         | (fv)select(is_nan(d), splat(0), (uv)fmin2(fmax2(d, (fv)0.0f), (fv)1.0f))
 _mfma_lanes         d=u a:u     | @MFMA_LANES
+_clamp_f16          d+h         | (fv)select(is_nan(d), splat(0), (uv)fmin2(fmax2(d, (fv)0.0f), (fv)1.0f))
+_clamp_pk_f16       d+H         | (fv)select(is_nan(d), splat(0), (uv)fmin2(fmax2(d, (fv)0.0f), (fv)1.0f))
+_clamp_f64          d+F         | is_nan(d) ? (Fv)0.0 : fmin2(fmax2(d, (Fv)0.0), (Fv)1.0)
+_dpp                            | @DPP
+_exec_back                      | @exec_of(w) = AT(u64, w, o->o[0]); NEXT
+_sdwa_sext          d=u a:u     | sdwa_sext(a, (u32)o->imm)
 _sdwa_source        d=u a:u     | sdwa_source(a, (u32)o->imm, o->aux)
 _sdwa_pad           d=u a:u     | sdwa_pad(a, (u32)o->imm)
 _sdwa_preserve      d+u a:u     | sdwa_preserve(d, a, (u32)o->imm)
 """,
+    )
+}
+# The integer instructions that `clamp` makes saturate.
+MICRO |= {
+    row.mnemonic: row
+    for row in table(
+        "MICRO",
+        """
+v_subrev_u32_clamp  d=u a:u b:u | __builtin_elementwise_sub_sat(b, a)
+v_subrev_u16_clamp  d=w a:w b:w | b - umin(a, b)
+v_add_u16_clamp     d=w a:w b:w | umin(a + b, splat(0xffff))
+v_sub_u16_clamp     d=w a:w b:w | a - umin(a, b)
+v_add_i16_clamp     d~w a:j b:j | saturate(a + b, -32768, 32767)
+v_sub_i16_clamp     d~w a:j b:j | saturate(a - b, -32768, 32767)
+v_dot4_i32_i8_clamp d=i a:u b:u c:i | __builtin_elementwise_add_sat(dot_i(a, b, 8), c)
+v_dot4_u32_u8_clamp d=u a:u b:u c:u | __builtin_elementwise_add_sat(dot_u(a, b, 8), c)
+v_dot8_i32_i4_clamp d=i a:u b:u c:i | __builtin_elementwise_add_sat(dot_i(a, b, 4), c)
+v_dot8_u32_u4_clamp d=u a:u b:u c:u | __builtin_elementwise_add_sat(dot_u(a, b, 4), c)
+"""
+        + "".join(
+            f"v_{pk}{op}_{t}_clamp d={k} a:{k} b:{k} | __builtin_elementwise_{op}_sat(a, b)\n"
+            for pk, t, k in (("", "u32", "u"), ("", "i32", "i"), ("pk_", "u16", "q"), ("pk_", "i16", "p"))
+            for op in ("add", "sub")
+        ),
     )
 }

@@ -4,13 +4,17 @@ A table is text, one instruction a line::
 
     mnemonic   operands   | effect
 
-Operands stand in the order of the assembly text: `d=u` is written, `d+u` read and written, `a:u` read; `d?u` is written
-where the text has it: an atomic that returns (sc0), a buffer load that does not go to LDS. Types:
+Operands stand in the order of the assembly text: `d=u` is written, `d~w` written with the rest of its register kept, `d+u`
+read and written, `a:u` read; `d?u` is written where the text has it: an atomic that returns (sc0), a buffer load that does not
+go to LDS. Types:
 
 ====  =============================================  ====  ===============================================
 u i   dword, unsigned or signed, a lane               U I   64-bit integer a lane (register pair)
 f     fp32 a lane                                     F     fp64 a lane (register pair)
 q p   two 16-bit halves a lane, unsigned or signed    P     pair of fp32 a lane, halves chosen by op_sel
+w j   the low 16 bits, unsigned or signed             H E   two f16 or bf16 a lane, in fp32, chosen by op_sel
+h b   f16 or bf16 in the low 16 bits, in fp32         X     fp32 or half of a register, by op_sel_hi (fma_mix)
+g y   f16 as its bits; the low 8 bits
 m     lane mask as lanes (SGPR pair or vcc)           M     the same mask as 64 bits
 xN    N dwords a lane, in registers                   su si sU sI sxN   the same as scalars
 cN    N dwords a lane, or one constant for all
@@ -28,7 +32,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-WIDTH = {x: n for n, types in enumerate(("ABCLk", "uifqpT", "UIFPmMS")) for x in types}
+WIDTH = {x: n for n, types in enumerate(("ABCLk", "uifqpTwjhbgyHEX", "UIFPmMS")) for x in types}
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Operand:
     read: bool
     write: bool
     optional: bool = False
+    keep: bool = False
 
     @property
     def scalar(self) -> bool:
@@ -70,8 +75,8 @@ class Row:
 
     @cached_property
     def handler(self) -> str:
-        """The C function's name."""
-        return "op_" + self.mnemonic
+        """The C function's name. A comparison that writes EXEC too is the plain one, and a move."""
+        return "op_" + self.mnemonic.replace("v_cmpx_", "v_cmp_")
 
 
 def table(unit: str, text: str, *, latency: str = "", modifiers: str = "") -> list[Row]:
@@ -84,8 +89,8 @@ def table(unit: str, text: str, *, latency: str = "", modifiers: str = "") -> li
         mnemonic, *specs = head.split()
         operands = []
         for spec in specs:
-            m = re.fullmatch(r"(\w+)([=+:?])(\w+)", spec)
+            m = re.fullmatch(r"(\w+)([=+:?~])(\w+)", spec)
             assert m, f"{mnemonic}: operand {spec!r}"
-            operands.append(Operand(m[1], m[3], m[2] in "+:", m[2] != ":", m[2] == "?"))
+            operands.append(Operand(m[1], m[3], m[2] in "+:", m[2] != ":", m[2] == "?", m[2] == "~"))
         rows.append(Row(mnemonic, tuple(operands), effect.strip(), unit, latency or unit.lower(), frozenset(modifiers.split())))
     return rows
