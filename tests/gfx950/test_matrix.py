@@ -87,9 +87,9 @@ class Case:
         self.file, self.first, self.n = d, D, n
         self.line = f"{spec.name} {span(d, D, n)}, {span(a, A, len(self.a))}, {span(b, B, len(self.b))}, {third}"
 
-    def check(self, wanted: Any, modifiers: str = "", mfma: str = "plain") -> Any:
+    def check(self, wanted: Any, modifiers: str = "", arch: str = "gfx950") -> Any:
         """Runs it; every register must be as `wanted` [blocks, m, m] says, whichever NaN it is. Gives back D."""
-        state = run_snippet(f"{self.line} {modifiers}", vgpr=self.before.vgpr, agpr=self.before.agpr, exec_mask=MASK, mfma=mfma)
+        state = run_snippet(f"{self.line} {modifiers}", vgpr=self.before.vgpr, agpr=self.before.agpr, exec_mask=MASK, arch=arch)
         got, after = self.before.copy(), self.before.copy()
         got.vgpr, got.agpr = state.vgpr, state.agpr
         after.file(self.file)[D : D + self.n] = scattered(self.spec, wanted)
@@ -346,6 +346,15 @@ def test_code_of_gfx942_runs() -> None:
         launch(parse(other)["both"], (1,), (64,), kernarg, memory)
     with pytest.raises(InputError, match="a gfx942 workgroup has 0 to 65,536"):
         launch(kernel, (1,), (64,), kernarg, memory, dynamic_lds=65_537)
+
+
+@pytest.mark.parametrize("name", [x for x in DENSE if x[-3:] in ("fp8", "bf8") and not ARCHES["gfx942"].lacks.fullmatch(x)])
+def test_fp8_products_of_gfx942(name: str) -> None:
+    spec = replace(SPECS[name], a=SPECS[name].a + "Z", b=SPECS[name].b + "Z")
+    case = Case(spec, "any")
+    left, right, ks = operands(spec, case.a, case.b, case.index)
+    with np.errstate(all="ignore"):
+        case.check(plain(spec, left, right, gathered(spec, case.c), ks), arch="gfx942")
 
 
 @pytest.mark.parametrize("arch", ARCHES)

@@ -1,4 +1,4 @@
-// Matrix cores: D[b][i][j] = C[b][i][j] + sum over k of A[b][i][k] * B[b][k][j] for m x m blocks. EXEC is ignored, denormals stay.
+// Matrix cores: D[b][i][j] = C[b][i][j] + sum over k of A[b][i][k] * B[b][k][j] for m x m blocks. EXEC is ignored.
 //
 // Order and rounding, stated here only. `Launch.mfma_model` chooses:
 //   MFMA_PLAIN  k ascending, one fp32 fused multiply-add a step (products of formats below f32 are exact, so each step rounds
@@ -15,7 +15,7 @@
 typedef struct { u32 m, k, blocks; } Shape;
 
 // ---- element formats ---------------------------------------------------------------------------------------------
-enum { FINITE, IEEE, ONE_NAN, ONLY_NAN_IS_MINUS_ZERO, TRUNCATED, INTEGER };   // beyond the numbers: what codes mean something else
+enum { FINITE, IEEE, ONE_NAN, ONLY_NAN_IS_MINUS_ZERO, TRUNCATED, INTEGER };   // which codes are not numbers
 typedef struct { u32 bits, exponent, mantissa; i32 bias; u32 special, chunk; } Format;   // chunk 0: all items of a lane
 static const Format format_f32 = {32, 8, 23, 127, IEEE}, format_xf32 = {32, 8, 23, 127, TRUNCATED};
 static const Format format_bf16 = {16, 8, 7, 127, IEEE}, format_f16 = {16, 5, 10, 15, IEEE};
@@ -124,8 +124,8 @@ INLINE i64 significand(f32 x, i32 least, i32* exponent) {
   *exponent = at;
   return u >> 31 ? -m : m;
 }
-// c + the n products a * b, times scale: products are cut off (toward 0) at 24 bits behind the point of the largest one's exponent
-// and summed exactly; the sum and c are aligned to the larger exponent, rounded down at 31 and at 24 bits behind the point, and
+// c + the n products a * b, times scale: products are cut off (toward 0) at 24 bits behind the point of the largest exponent and
+// summed exactly; the sum and c are aligned to the larger exponent, rounded down at 31 and at 24 bits behind the point, and
 // their sum is rounded to nearest even. `apart`: even and odd k are summed apart first, each with an exponent of its own, the two
 // rounded down at 24 bits of the larger; c vanishes where it is more than 25 exponents below. Zeros have no exponent.
 static f32 fused(const f32* a, const f32* b, u32 n, f32 c, i32 least_a, i32 least_b, f64 scale, u32 apart) {
@@ -163,8 +163,8 @@ static f32 fused(const f32* a, const f32* b, u32 n, f32 c, i32 least_a, i32 leas
 
 // ---- one element at a time: the model of CDNA3, and sparse A ------------------------------------------------------
 // A holds `n` terms a row, [block][term][m]; `k_of`, of the same shape, is the k of each (null: its own number).
-static void by_element(Wave* w, u32 d, u32 c, Shape s, u32 n, const Format* fa, const Format* fb, const u32* left, const u32* right,
-                       const u32* k_of, const f64* scales) {
+static void by_element(Wave* w, u32 d, u32 c, Shape s, u32 n, const Format* fa, const Format* fb,
+                       const u32* left, const u32* right, const u32* k_of, const f64* scales) {
   u32 out[2048], many = s.blocks * s.m * s.m, exact = w->launch->mfma_model == MFMA_PLAIN || fa->special == INTEGER;
   u32 group = exact ? 1 : fa->bits == 32 ? 4 : fa->bits == 16 ? 8 : 16;
   for (u32 x = 0; x < many; ++x) {
