@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -365,6 +366,20 @@ def test_all_codes(name: str, format: str, arch: str) -> None:
         codes = np.arange(start, start + 64, dtype=np.uint32)[None]
         got = run_snippet(f"v_cvt_f32_{name} v1, v0", vgpr=codes, arch=arch).vgpr[1].view(np.float32)
         np.testing.assert_array_equal(got, [f.decode(code) for code in range(start, start + 64)])
+
+@pytest.mark.parametrize("name, format", [("fp8", "FP8Z"), ("bf8", "BF8Z")])
+def test_rounding_to_fp8_of_gfx942(name: str, format: str) -> None:
+    """Every code comes back; halfway between two the even one wins; there is no -0 and no infinity."""
+    known = values(format)
+    middle = (known[:127] + known[1:128]) / 2
+    even, pair = np.arange(127) + np.arange(127) % 2, partial(zip, strict=True)
+    pairs = [*pair(known, range(256)), *pair(middle, even), *pair(-middle[1:], even[1:] + 128)]
+    pairs += [(x, 128) for x in (np.nan, np.inf, -np.inf, 1e30)] + [(x, 0) for x in (-0.0, -1e-30, -middle[0])]
+    for start in range(0, len(pairs), 64):
+        x, codes = (np.resize(column, 64) for column in zip(*pairs[start : start + 64], strict=True))
+        words = x.astype(np.float32).view(np.uint32)
+        got = run_snippet(f"v_cvt_pk_{name}_f32 v1, v0, v0", vgpr=words[None], arch="gfx942").vgpr[1]
+        np.testing.assert_array_equal(got & 0xFF, codes)
 
 
 def test_what_gfx942_lacks() -> None:
