@@ -183,7 +183,7 @@ def test_buffer(name: str) -> None:
     ways = (("v2", "offen", 0, 0), ("off", "", 64, 20), ("v2", "idxen", 8, 0), ("v[2:3]", "idxen offen", 12, 16),
             ("v2", "offen", 4092, 40))  # fmt: skip
     for i, (address, flags, offset, soffset) in enumerate(ways):
-        access = Access(rng, 1 << 17, (FULL, MASK, FULL, FULL, 0)[i], "va"[i % 2])
+        access = Access(rng, 1 << 17, (FULL, MASK, FULL, 0, FULL)[i], "va"[i % 2])
         base, memory = mapped(access)
         structured = "idxen" in flags
         stride = 48 * structured
@@ -341,6 +341,7 @@ def test_atomics_must_be_aligned() -> None:
         with pytest.raises(KernelFault, match=r"aligned to its size: \d bytes at") as caught:
             before.run(line, memory, lds=np.zeros(64, np.uint8))
         assert (caught.value.lane, caught.value.address) == (5, offset if lds else base + offset)
+    assert [Memory().map(data[k:], "a view") % 16 for k in range(3)] == [(data.ctypes.data + k) % 16 for k in range(3)]
 
 
 @pytest.mark.parametrize("name", EXCHANGES)
@@ -469,6 +470,7 @@ def test_lds_by_m0() -> None:
 @pytest.mark.parametrize("line, kind, address", [
     ("flat_load_dwordx2 v[4:5], v[2:3]", "LDS access", (1 << 48) + 60), ("scratch_load_dword v4, v2, off", "scratch access", 45),
     ("flat_store_dword v[2:3], v4", "scratch access", (2 << 48) + 48), ("flat_load_ubyte v4, v[2:3]", "global access", 3 << 48),
+    ("flat_load_ubyte v4, v[2:3]", "global access", (2 << 48) + (1 << 32)),
     ("buffer_load_dword v4, v2, s[4:7], 0 offen", "global access", 64), ("s_store_dword s9, s[4:5], 0x40", "global access", 0),
     ("s_buffer_load_dword s9, s[4:7], 0x40", "global access", 0),
     ("buffer_load_dwordx4 v2, s[4:7], 0 offen lds", "LDS access", 0),
