@@ -206,7 +206,8 @@ def div_fixup(mantissa: int, least: int) -> Statement:
         sign = np.where(np.signbit(b) != np.signbit(c), -1.0, 1.0)
         inf_b, inf_c = np.isinf(b), np.isinf(c)
         under = bits_of(c, mantissa) - bits_of(b, mantissa) < least if mantissa else np.zeros(a.shape, bool)
-        value = np.select([(b == 0) | inf_c, inf_b | (c == 0), under], [np.inf, 0.0, 0.0], np.abs(a))
+        over = np.isnan(a) & (np.abs(c) > np.abs(b))  # how the steps before end when the quotient is too large
+        value = np.select([(b == 0) | inf_c, inf_b | (c == 0), under, over], [np.inf, 0.0, 0.0, np.inf], np.abs(a))
         bad = np.isnan(b) | np.isnan(c) | ((b == 0) & (c == 0)) | (inf_b & inf_c)
         return np.where(bad, np.nan, sign * value)
 

@@ -190,6 +190,7 @@ INLINE uv double_class(Fv f) { Uv x = (Uv)f; CLASS(Uv, 64, 52); return 1u << to_
     U bit = (U)1 << (sizeof(q[0]) * 8 - 1), sign = ((U)d ^ (U)n) & bit;                              \
     T inf = (T)__builtin_inf(), ad = __builtin_elementwise_abs(d), an = __builtin_elementwise_abs(n); \
     U r = (U)__builtin_elementwise_abs(q);                                                           \
+    r = (is_nan(q) & (an > ad)) ? (U)inf : r; /* the steps before overflowed: inf - inf */             \
     r = (I)((U)an >> M) - (I)((U)ad >> M) < least ? (U)0 : r;                                        \
     r = ((ad == inf) | (n == 0)) ? (U)0 : r;                                                         \
     r = ((d == 0) | (an == inf)) ? (U)inf : r;                                                       \

@@ -138,7 +138,7 @@ void engine_start(const Launch* l, Worker* k, const u32 id[3]) {
 i64 engine_run_wave(const Launch* l, Worker* k) {
   Wave* w = wave_at(l, k, 0);
   w->launch = l; w->worker = k; w->range = l->ranges; w->resume = l->code; w->counts = k->counts;
-  w->budget = (i64)l->budget; w->index = 0;
+  w->budget = (i64)l->budget; w->mode = 0; w->index = 0;
   give_memory(w, l, k, 0);
   do run_wave(w); while (w->state == AT_BARRIER);
   return w->state == FAULTED ? -1 : 0;

@@ -1,0 +1,231 @@
+"""What encodings do around an instruction: DPP, saturation, six-bit floats, division, scalar registers by number, clocks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sparse_mla.errors import AssemblyError, KernelFault
+from tests.gfx950.harness import FULL, Registers, compare, random_registers
+from tests.gfx950.statements_formats import SIX, code, noisy, number, prng, scale
+
+MASK = 0xF0F0_3333_0123_8001
+
+
+def neighbour(pattern: str, n: int, lane: int) -> int | None:
+    """The lane that one reads, by the manual's table of DPP_CTRL; None where it is outside the row or the wave."""
+    row, at = lane // 16 * 16, lane % 16
+    if pattern.startswith("quad_perm"):
+        return lane // 4 * 4 + int(pattern.strip("quad_perm:[]").split(",")[lane % 4])
+    moved = {"row_shl": at + n, "row_shr": at - n, "row_mirror": 15 - at, "row_half_mirror": at // 8 * 8 + 7 - at % 8,
+             "row_ror": (at - n) % 16, "row_newbcast": n}  # fmt: skip
+    if pattern in moved:
+        return row + moved[pattern] if 0 <= moved[pattern] < 16 else None
+    if pattern == "row_bcast":
+        return (row - 1 if n == 15 else 31) if lane > n else None
+    step = {"wave_shl": 1, "wave_rol": 1, "wave_shr": -1, "wave_ror": -1}[pattern]
+    return (lane + step) % 64 if "ro" in pattern[5:] or 0 <= lane + step < 64 else None
+
+
+PATTERNS = ["quad_perm:[3,1,0,2]", "row_mirror", "row_half_mirror", "row_bcast:15", "row_bcast:31", "row_newbcast:5", "wave_shl:1", "wave_shr:1", "wave_rol:1", "wave_ror:1", "row_shl:1", "row_shl:15", "row_shr:1", "row_shr:4", "row_ror:1", "row_ror:15"]
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+@pytest.mark.parametrize("d", [0, 1])
+def test_dpp(pattern: str, d: int) -> None:
+    """A lane with no other to read keeps its value, or reads 0; `d` 1: the destination is the source."""
+    name, _, n = pattern.partition(":")
+    quad = n.startswith("[")
+    reads = [neighbour(pattern if quad else name, 0 if quad else int(n or 0), lane) for lane in range(64)]
+    for exec_mask in (FULL, MASK):
+        for rows, banks, bound in ((15, 15, ""), (15, 15, " bound_ctrl:0"), (10, 5, ""), (7, 14, " bound_ctrl:0")):
+            before = random_registers(np.random.default_rng(4), exec_mask)
+            text = f"v_add_u32_dpp v{d}, v1, v2 {pattern} row_mask:{rows:#x} bank_mask:{banks:#x}{bound}"
+            after, expected = before.run(text), before.copy()
+            for lane, read in enumerate(reads):
+                have = read is not None and exec_mask >> read & 1
+                on = exec_mask >> lane & rows >> lane // 16 & banks >> lane // 4 % 4 & 1
+                if on and (have or bound):
+                    expected.vgpr[d, lane] = (before.vgpr[1, read] if have else np.uint32(0)) + before.vgpr[2, lane]
+            compare(text, expected, after)
+
+
+def test_dpp_of_pairs_and_signs() -> None:
+    before = random_registers(np.random.default_rng(5))
+    before.vgpr[2:4] = np.random.default_rng(5).normal(size=64).view(np.uint32).reshape(64, 2).T
+    expected = before.copy()
+    expected.vgpr[0:2] = before.vgpr[2:4][:, [lane // 16 * 16 + 3 for lane in range(64)]]
+    compare("v_mov_b64_dpp", expected, before.run("v_mov_b64_dpp v[0:1], v[2:3] row_newbcast:3 row_mask:0xf bank_mask:0xf"))
+    numbers = np.random.default_rng(6).normal(size=(2, 64)).astype(np.float32)
+    before.vgpr[1:3], expected = numbers.view(np.uint32), before.copy()
+    expected.vgpr[1:3] = before.vgpr[1:3]
+    expected.vgpr[0] = (-numbers[0][::-1].reshape(4, 16)[::-1].ravel() + np.abs(numbers[1])).view(np.uint32)
+    compare("signs", expected, before.run("v_add_f32_dpp v0, -v1, |v2| row_mirror row_mask:0xf bank_mask:0xf"))
+
+
+def test_dpp_without_a_pattern() -> None:
+    with pytest.raises(AssemblyError, match="pattern of DPP"):
+        random_registers(np.random.default_rng(0)).run("v_mov_b32_dpp v0, v1 row_mask:0xf bank_mask:0xf")
+
+
+SATURATED = {"v_add_u32": ("u", 32, 1), "v_sub_u32": ("u", 32, -1), "v_add_i32": ("i", 32, 1), "v_sub_i32": ("i", 32, -1),
+             "v_add_u16": ("u", 16, 1), "v_sub_u16": ("u", 16, -1), "v_add_i16": ("i", 16, 1), "v_sub_i16": ("i", 16, -1),
+             "v_subrev_u32": ("u", 32, 0), "v_subrev_u16": ("u", 16, 0)}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SATURATED)
+def test_integer_clamp_saturates(name: str) -> None:
+    kind, bits, sign = SATURATED[name]
+    before = random_registers(np.random.default_rng(2), MASK)
+    text = f"{name}{'_e64' if name[-3:] in ('u32', 'u16') else ''} v0, v1, v2 clamp"
+    after, expected = before.run(text), before.copy()
+    low, high = (0, 2**bits - 1) if kind == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    for lane in range(64):
+        a, b = (int(before.vgpr[i, lane]) % 2**bits for i in (1, 2))
+        a, b = (x - 2**bits if kind == "i" and x >> bits - 1 else x for x in (a, b))
+        result = min(max(a + b if sign > 0 else a - b if sign < 0 else b - a, low), high) % 2**bits
+        kept = int(before.vgpr[0, lane]) >> 16 << 16 if name.endswith("i16") else 0
+        if MASK >> lane & 1:
+            expected.vgpr[0, lane] = result | kept
+    compare(text, expected, after)
+
+
+@pytest.mark.parametrize("name", ["v_pk_add_u16", "v_pk_sub_u16", "v_pk_add_i16", "v_pk_sub_i16"])
+def test_packed_clamp_saturates(name: str) -> None:
+    before = random_registers(np.random.default_rng(2))
+    kind = np.int16 if name.endswith("i16") else np.uint16
+    a, b = (before.vgpr[i].view(kind).astype(np.int64) for i in (1, 2))
+    expected = before.copy()
+    exact, ends = a + b if "add" in name else a - b, np.iinfo(kind)
+    expected.vgpr[0] = np.clip(exact, ends.min, ends.max).astype(kind).view(np.uint32)
+    compare(name, expected, before.run(f"{name} v0, v1, v2 clamp"))
+
+
+@pytest.mark.parametrize("name", sorted(SIX))
+def test_six_bit_floats(name: str) -> None:
+    """32 numbers of 6 bits to and from 32 wider ones."""
+    small = "fp6" if "_fp6" in name else "bf6"
+    wide = next(t for t in ("bf16", "f16", "f32") if f"_{t}" in name)
+    rng = np.random.default_rng(7)
+    before = random_registers(rng, n=96)
+    values = rng.normal(0, 8, (32, 64)) * rng.choice([1e-3, 1, 100], (32, 64))
+    if wide == "f32":
+        packed = values.astype(np.float32).view(np.uint32)
+        values = packed.view(np.float32).astype(np.float64)
+    else:
+        bits = code(values.ravel(), wide).reshape(32, 64).astype(np.uint32)
+        values = number(bits.ravel(), wide).reshape(32, 64)
+        packed = bits[::2] | bits[1::2] << np.uint32(16)
+    before.vgpr[90] = rng.integers(110, 140, 64).astype(np.uint32) << 23
+    factor, noise = scale(before.vgpr[90].astype(object)), before.vgpr[91].astype(object)
+    expected, n = before.copy(), len(packed)
+    if name.endswith(("fp6", "bf6")):
+        text = f"{name} v[0:{n - 1}], v[40:45], v90"
+        whole = sum(before.vgpr[40 + i].astype(object) << 32 * i for i in range(6))
+        numbers = np.stack([number(whole >> 6 * k & 63, small) * factor for k in range(32)])
+        if wide == "f32":
+            expected.vgpr[:32] = numbers.astype(np.float32).view(np.uint32)
+        else:
+            halves = np.stack([code(x, wide) for x in numbers]).astype(np.uint32)
+            expected.vgpr[:16] = halves[::2] | halves[1::2] << np.uint32(16)
+    else:
+        before.vgpr[40 : 40 + n] = expected.vgpr[40 : 40 + n] = packed
+        inputs = "v[40:55], v[56:71], v90" if "2xpk16" in name else f"v[40:{39 + n}], {'v91, ' if 'sr' in name else ''}v90"
+        text, whole = f"{name} v[0:5], {inputs}", np.zeros(64, object)
+        order = [values[k // 2 + 16 * (k % 2)] for k in range(32)] if "2xpk16" in name else list(values)
+        for k, x in enumerate(order):
+            whole = whole | (noisy(x / factor, noise, small) if "_sr_" in name else code(x / factor, small)) << 6 * k
+            noise = prng(noise)
+        expected.vgpr[:6] = np.stack([whole >> 32 * i & 0xFFFFFFFF for i in range(6)]).astype(np.uint32)
+    compare(text, expected, before.run(text))
+
+
+DIVISION = """v_div_scale_{t} {e}, s[4:5], {b}, {b}, {a}
+    v_rcp_{t} {r}, {e}
+    v_fma_{t} {q}, -{e}, {r}, 1.0
+    v_fma_{t} {r}, {q}, {r}, {r}
+    v_fma_{t} {q}, -{e}, {r}, 1.0
+    v_fma_{t} {r}, {q}, {r}, {r}
+    v_div_scale_{t} {n}, vcc, {a}, {b}, {a}
+    v_mul_{t} {q}, {n}, {r}
+    v_fma_{t} {x}, -{e}, {q}, {n}
+    v_fma_{t} {q}, {x}, {r}, {q}
+    v_fma_{t} {x}, -{e}, {q}, {n}
+    v_div_fmas_{t} {x}, {x}, {r}, {q}
+    v_div_fixup_{t} {q}, {x}, {b}, {a}"""
+
+
+@pytest.mark.parametrize("t", ["f32", "f64"])
+def test_the_compilers_division_is_correctly_rounded(t: str) -> None:
+    """Over all of the range, ends and denormals too; of fp64 denormal quotients, which are rounded twice, within one ulp."""
+    rng, wide = np.random.default_rng(3), t == "f64"
+    kind, bits, exponents = (np.float64, np.uint64, 2047) if wide else (np.float32, np.uint32, 255)
+    mantissa = 52 if wide else 23
+    for i in range(40):
+        fields = (1 << mantissa, 0), (exponents + (i % 5 == 0), mantissa), (2, 63 if wide else 31)
+        raw: Any = [sum(rng.integers(0, n, 64, dtype=np.uint64) << np.uint64(at) for n, at in fields) for _ in range(2)]
+        if i % 2:  # quotients near 1, and near the ends
+            raw[1] = raw[0] ^ rng.integers(0, 1 << mantissa + i % 3 * 3, 64, dtype=np.uint64)
+        a, b = (x.astype(bits).view(kind) for x in raw)
+        before = random_registers(rng)
+        names = dict(zip("aberqnx", (f"v[{k}:{k + 1}]" if wide else f"v{k}" for k in range(0, 14, 2)), strict=True))
+        for k, x in enumerate((a, b)):
+            before.vgpr[2 * k : 2 * k + 1 + wide] = x.view(np.uint32).reshape(64, -1).T
+        after = before.run(DIVISION.format(t=t, **names))
+        got = np.ascontiguousarray(after.vgpr[8 : 9 + wide].T).view(kind)[:, 0]
+        with np.errstate(all="ignore"):
+            want = a / b
+        same = (got.view(bits) == want.view(bits)) | (np.isnan(got) & np.isnan(want))
+        if wide:
+            denormal = np.abs(want) < np.finfo(kind).tiny
+            same |= denormal & (np.abs(got.view(np.int64) - want.view(np.int64)) <= 1)
+        lane = int(np.argmin(same))
+        assert same.all(), (a[lane], b[lane], got[lane], want[lane])
+
+
+def scalars(text: str, **values: int) -> Registers:
+    before = random_registers(np.random.default_rng(1))
+    for name, x in values.items():
+        before.sgpr[int(name[1:])] = x
+    return before.run(text)
+
+
+def test_scalar_registers_by_number() -> None:
+    text = "s_mov_b32 m0, 3\ns_movrels_b32 s0, s10\ns_movreld_b32 s20, s11\ns_movrels_b64 s[2:3], s[12:13]"
+    got = scalars(text, s11=7, s13=9, s15=1, s16=2)
+    assert (got.sgpr[0], got.sgpr[23], got.sgpr[2], got.sgpr[3]) == (9, 7, 1, 2)
+    with pytest.raises(KernelFault, match="register index"):
+        scalars("s_mov_b32 m0, 0x60\ns_movrels_b32 s0, s10")
+
+
+def test_hardware_registers() -> None:
+    registers = "HW_REG_MODE", "HW_REG_MODE, 4, 4", "HW_REG_XCC_ID"
+    got = scalars("\n".join(f"s_getreg_b32 s{i}, hwreg({x})" for i, x in enumerate(registers)))
+    assert got.sgpr[:3].tolist() == [0x3F0, 0xF, 0]
+    got = scalars("s_setreg_imm32_b32 hwreg(HW_REG_MODE, 12, 2), 3\ns_getreg_b32 s0, hwreg(HW_REG_MODE)")
+    assert got.sgpr[0] == 0x33F0
+    for text in ("s_setreg_imm32_b32 hwreg(HW_REG_MODE, 0, 2), 3", "s_setreg_b32 hwreg(HW_REG_MODE, 4, 2), s0"):
+        with pytest.raises(KernelFault, match="not modelled"):
+            scalars(text, s0=0)
+    with pytest.raises(AssemblyError, match="HW_REG_IB_STS"):
+        scalars("s_getreg_b32 s0, hwreg(HW_REG_IB_STS)")
+
+
+@pytest.mark.parametrize("text", ["s_trap 2", "s_sethalt 1"])
+def test_traps_are_faults(text: str) -> None:
+    with pytest.raises(KernelFault, match="stopped itself"):
+        scalars(text)
+
+
+def test_clocks_go_forward() -> None:
+    got = scalars("s_memtime s[0:1]\ns_memrealtime s[2:3]")
+    first, second = (int(got.sgpr[i]) | int(got.sgpr[i + 1]) << 32 for i in (0, 2))
+    assert 0 < first <= second < 100
+
+
+def test_messages_and_hints_do_nothing() -> None:
+    before = random_registers(np.random.default_rng(1))
+    text: Any = "s_sendmsg sendmsg(MSG_INTERRUPT)\nv_nop\ns_wakeup\ns_sethalt 0"
+    compare("nothing", before, before.run(text))
