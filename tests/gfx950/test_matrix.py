@@ -301,6 +301,15 @@ def test_rejected(line: str, why: str) -> None:
         run_snippet(line)
 
 
+@pytest.mark.parametrize("name", DENSE)
+def test_passes(name: str) -> None:
+    """Tables 28 and 33, in cycles: several blocks and fp32 take longer, fp64 longest."""
+    spec = SPECS[name]
+    slow = {"F64": {16: 64, 4: 32}, "F32": {32: 64, 16: 32, 4: 8}}
+    cycles = slow.get(spec.a, slow["F32"] if spec.blocks > 1 else {32: 32, 16: 16})
+    assert ROWS[name].latency == f"mfma{cycles[spec.m] // 4}"
+
+
 def test_passes_of_small_formats() -> None:
     """f8f6f4 takes as long as its 8-bit elements make it."""
     for m, k, passes in ((16, 128, 8), (32, 64, 16)):
