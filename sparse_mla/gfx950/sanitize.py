@@ -30,7 +30,7 @@ FINDING = np.dtype(
     [(name, "u4") for name in ("kind", "pc", "wave", "other_pc", "other_wave", "what")]
     + [("lanes", "u8"), ("address", "u8"), ("workgroup", "u4", 3), ("other_group", "u4"), ("need", "u4"), ("have", "u4")]
 )
-REGISTER_BYTES, WAVE_BYTES, LDS_BYTES, GLOBAL_BYTES = 32, 56, 20, 12  # engine/sanitize.h's shadows
+REGISTER_BYTES, WAVE_BYTES, LDS_BYTES, GLOBAL_BYTES = 32, 88, 20, 12  # engine/sanitize.h's shadows
 WATCHED_BYTES = 1 << 28  # larger buffers are not watched for races between workgroups
 
 _CLASSES = {"VALU": 1, "MFMA": 6, "VMEM": 7, "LDS": 7}
@@ -46,6 +46,7 @@ _WRITES_LDS_UNSEEN = (
     "ds_consume",
     "ds_write_addtid",
 )
+_COPIES = {"v_mov_b32", "v_mov_b64", "v_accvgpr_read_b32", "v_accvgpr_write_b32", "v_accvgpr_mov_b32"}
 _BYTES = {"u8": 1, "i8": 1, "u16": 2, "i16": 2, "u32": 4, "u64": 8, "f32": 4, "f64": 8}
 
 # kind | what is wrong | the usual cause; in the order of engine/sanitize.h
@@ -117,15 +118,21 @@ def describe(
     matrix = row.unit == "MFMA"
     assert len(accesses) <= MAX_ACCESSES
     for i, (operand, scalar, first, count) in enumerate(accesses):
-        role = (2 if operand.name == "c" else operand.read) if matrix and not operand.write else 0
-        check["access"][i] = (first, count, scalar, operand.read | operand.write << 1, role)
+        role = 3 * (row.mnemonic in _COPIES) or 4 * (row.unit == "VALU" and operand.value in "UI")
+        if row.mnemonic in ("v_readlane_b32", "v_readfirstlane_b32"):
+            role = 5
+        if matrix and not operand.write:
+            role = 2 if operand.name == "c" else 1
+        reads = operand.read and row.mnemonic != "v_writelane_b32"  # it leaves the other lanes as they are
+        check["access"][i] = (first, count, scalar, reads | operand.write << 1, role)
     check["n"], check["slots"] = len(accesses), 1
     check["class"] = _CLASSES.get(row.unit, 0)
     if row.unit == "VALU":
         special = {"trans": 2, "lane": 5 if "read" in row.mnemonic else 4}.get(row.latency, 1)
         check["class"] = 3 if suffix == "_dpp" else special
     if matrix:
-        check["passes"] = int(re.sub(r"\D", "", row.latency))
+        check["passes"] = int(re.sub(r"\D", "", row.latency)) | 128 * row.mnemonic.endswith("_f32")
+        check["class"] = 0 if row.mnemonic.startswith("v_mfma_f64") else check["class"]  # its wait states are other ones
     check["counter"] = 4 if row.mnemonic.startswith("flat_") else _COUNTERS.get(row.unit, 0)
     check["special"] = {"WAIT": 1, "BARRIER": 2}.get(row.unit, 0)
     if row.unit == "WAIT":

@@ -15,7 +15,7 @@ v_mov_b32 v2, 1
 s_mov_b64 exec, s[8:9]
 global_store_dword v1, v2, s[6:7]
 
-# unwritten-vgpr | v_accvgpr_read | reads a3
+# unwritten-vgpr | global_store_dword | reads v2
 # v_acc => v_accvgpr_write_b32 a3, 1 / s_nop 0 / v_acc | 
 v_accvgpr_read_b32 v2, a3
 global_store_dword v1, v2, s[6:7]

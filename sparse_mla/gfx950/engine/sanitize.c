@@ -19,11 +19,12 @@ __attribute__((noinline, cold)) static Finding* found(Wave* w, u32 kind, u32 pc,
 }
 
 // Wait states that software must put between a writer and a reader or writer of the same register (research: ISA manual 4.5, 7.6).
-static u32 index_of(u32 passes) { return passes == 2 ? 0 : passes == 4 ? 1 : passes == 8 ? 2 : 3; }
+static u32 index_of(u32 passes) { passes &= 127; return passes == 2 ? 0 : passes == 4 ? 1 : passes == 8 ? 2 : 3; }
 static u32 states_needed(const RegisterShadow* r, const Check* c, const Access* a, u32 d_first) {
-  static const u8 SAME_C[] = {2, 0, 0, 0}, OVERLAP_C[] = {4, 6, 10, 18}, FROM_MATRIX[] = {5, 8, 12, 20};
+  static const u8 SAME_C[] = {2, 0, 0, 0}, OVERLAP_C[] = {4, 6, 10, 18}, FROM_XDL[] = {5, 8, 12, 20};
   if (r->class_ == CLASS_MFMA) {
     u32 i = index_of(r->passes);
+    const u8* FROM_MATRIX = r->passes & 128 ? OVERLAP_C : FROM_XDL;   // fp32 operands do not go through the XDL unit
     if (c->class_ != CLASS_MFMA) return FROM_MATRIX[i];
     if (!(a->mode & READ)) return 0;
     if (a->role == ROLE_MATRIX_AB) return FROM_MATRIX[i];
@@ -59,6 +60,7 @@ static void check_registers(Wave* w, const Check* c, u32 pc) {
   WaveShadow* ws = &s->waves[w->index];
   RegisterShadow* all = registers_of(w);
   u64 lanes = c->class_ == CLASS_MFMA ? ~0ull : exec_of(w);
+  ws->handed_on[0] = ws->handed_on[1] = ws->handed_on[2] = ws->handed_on[3] = 0;
   for (u32 i = 0; i < c->n; ++i) {
     const Access* a = &c->access[i];
     u32 scalar = a->file == FILE_SCALAR, number = a->first + (scalar ? s->n_vectors : 0);
@@ -66,6 +68,9 @@ static void check_registers(Wave* w, const Check* c, u32 pc) {
     for (u32 end = number + a->count; number < end; ++number) {
       RegisterShadow* r = &all[number];
       u64 missing = wanted & ~r->defined;
+      if (a->role == ROLE_ONE_LANE && r->defined) missing = 0;   // whichever lane it is
+      u32 k = number - (end - a->count);
+      if (missing && !scalar && k < 4 && (a->role == ROLE_COPY || (a->role == ROLE_HIGH && k == 1))) { ws->handed_on[k] |= missing; missing = 0; }
       if (UNLIKELY(missing || r->vm > ws->vm_done || r->lgkm > ws->lgkm_done || r->smem)) report_register(w, c, a, r, number, missing, pc);
       if (LIKELY_SETTLED(r, ws)) continue;
       u32 have = ws->slot - r->time, need = r->vm || r->lgkm || r->smem ? 0 : states_needed(r, c, a, c->access[0].first);
@@ -95,6 +100,7 @@ static void mark_registers(Wave* w, const Check* c, u32 pc) {
       if (a->role == ROLE_MATRIX_C) { r->c_time = ws->slot; r->c_passes = c->passes; }
       if (!(a->mode & WRITE)) continue;
       r->defined |= a->file == FILE_SCALAR ? 1 : lanes;
+      if (k < 4 && a->file == FILE_VECTOR) r->defined &= ~(ws->handed_on[k] & lanes);
       r->class_ = c->class_; r->passes = c->passes; r->d_first = a->first;
       r->vm = vm; r->lgkm = lgkm; r->smem = c->counter == COUNTER_SMEM;
       r->time = vm || lgkm || r->smem ? pc : ws->slot;   // of a load: who it was
@@ -119,13 +125,14 @@ static void wait_for(Wave* w, const Check* c) {
     ws->lgkm_done = ws->lgkm_issued - c->lgkm;   // scalar loads return in any order: with one in flight only 0 says anything
 }
 
-// One LDS dword, of which an access touches `bytes`; true when one of them was never written.
-INLINE int touch_lds(Wave* w, Sanitizer* s, WaveShadow* ws, const Check* c, u32 pc, u64 d, u32 bytes, u64 lane) {
+// One LDS dword, of which an access touches `bytes`; true when one of them was never written. `same`: it stores what is there
+// already, and two waves that store the same do not race.
+INLINE int touch_lds(Wave* w, Sanitizer* s, WaveShadow* ws, const Check* c, u32 pc, u64 d, u32 bytes, u64 lane, int same) {
   LdsShadow* x = &s->lds[d];
   Finding* f = 0;
   u16 epoch = (u16)ws->epoch;
   if (x->w_bytes & bytes && x->w_wave != w->index && !c->atomic) {
-    if (UNLIKELY(x->w_epoch == epoch)) f = found(w, FOUND_LDS_RACE, pc, lane);
+    if (UNLIKELY(x->w_epoch == epoch)) f = same ? 0 : found(w, FOUND_LDS_RACE, pc, lane);
     else if (UNLIKELY(s->waves[x->w_wave].lgkm_at_barrier < x->w_seq)) f = found(w, FOUND_LDS_IN_FLIGHT, pc, lane);
     if (UNLIKELY(f != 0)) { f->address = 4 * d; f->other_pc = x->w_pc; f->other_wave = x->w_wave; }
   }
@@ -151,6 +158,7 @@ static void check_lds(Wave* w, const Op* o, const Check* c, u32 pc) {
   u32 size = c->bytes, aligned = size % 4 == 0;
   for (u32 n = 0; n < c->addresses; ++n) {
     u64 offset = (n ? (u64)o->aux : (u64)o->imm) * c->unit, unwritten = 0, misaligned = 0, last = ~0ull, of = 0;
+    const u32* stored = &AT(u32, w, o->o[c->address_slot + 1 + n]);   // a store's data stands behind its address
     u32 bytes = 0;   // of dword `last`, touched by lane `of` first: neighbouring lanes often share one
     for (u64 active = exec_of(w); active; active &= active - 1) {
       u64 lane = active & -active, at = (u32)(address[__builtin_ctzll(active)] + offset);
@@ -158,18 +166,19 @@ static void check_lds(Wave* w, const Op* o, const Check* c, u32 pc) {
       if (at & (c->align - 1)) misaligned |= lane;
       if (aligned && !(at & 3)) {
         for (u64 d = at / 4; d < (at + size) / 4; ++d)
-          if (touch_lds(w, s, ws, c, pc, d, 15, lane)) unwritten |= lane;
+          if (touch_lds(w, s, ws, c, pc, d, 15, lane, c->writes && stored[LANES * (d - at / 4) + __builtin_ctzll(active)] == ((u32*)w->lds)[d]))
+            unwritten |= lane;
         continue;
       }
       for (u64 b = at; b < at + size; ++b) {
         if (b / 4 != last) {
-          if (bytes && touch_lds(w, s, ws, c, pc, last, bytes, of)) unwritten |= of;
+          if (bytes && touch_lds(w, s, ws, c, pc, last, bytes, of, 0)) unwritten |= of;
           last = b / 4; bytes = 0; of = lane;
         }
         bytes |= 1u << (b & 3);
       }
     }
-    if (bytes && touch_lds(w, s, ws, c, pc, last, bytes, of)) unwritten |= of;
+    if (bytes && touch_lds(w, s, ws, c, pc, last, bytes, of, 0)) unwritten |= of;
     Finding* f;
     if (unwritten && (f = found(w, FOUND_UNWRITTEN_LDS, pc, unwritten))) f->address = address[__builtin_ctzll(unwritten)] + offset;
     if (misaligned && (f = found(w, FOUND_MISALIGNED, pc, misaligned))) {

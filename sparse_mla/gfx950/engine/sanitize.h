@@ -5,7 +5,8 @@
 
 enum { FILE_VECTOR, FILE_SCALAR };
 enum { READ = 1, WRITE = 2 };
-enum { ROLE_PLAIN, ROLE_MATRIX_AB, ROLE_MATRIX_C };
+// Copies hand on what was never written, and 64-bit additions do so with the high dword: compilers count on both.
+enum { ROLE_PLAIN, ROLE_MATRIX_AB, ROLE_MATRIX_C, ROLE_COPY, ROLE_HIGH, ROLE_ONE_LANE };
 // Who writes and who reads, as the tables of required wait states tell them apart.
 enum { CLASS_OTHER, CLASS_VALU, CLASS_TRANS, CLASS_DPP, CLASS_SWAP, CLASS_READLANE, CLASS_MFMA, CLASS_MEMORY };
 enum { COUNTER_NONE, COUNTER_VM, COUNTER_LGKM, COUNTER_SMEM, COUNTER_BOTH };
@@ -21,7 +22,7 @@ enum { MAX_FINDINGS = 256, MAX_ACCESSES = 10, NO_PC = ~0u };
 typedef struct { u16 first; u8 count, file, mode, role; } Access;   // registers; AGPRs follow the VGPRs
 typedef struct {
   Access access[MAX_ACCESSES];
-  u8 n, class_, passes, counter, space, writes, atomic, special;
+  u8 n, class_, passes /* | 128: fp32 operands */, counter, space, writes, atomic, special;
   u8 vm, lgkm;          // SPECIAL_WAIT: the counts waited for
   u16 slots;            // wait states that the instruction itself takes
   u16 bytes;            // of one lane's access
@@ -43,6 +44,7 @@ typedef struct {
 } RegisterShadow;
 typedef struct {
   u32 slot, vm_issued, vm_done, lgkm_issued, lgkm_done, lgkm_at_barrier, smem_pending, epoch, barrier_pc;
+  u64 handed_on[4];             // by register of the result: lanes whose value was never written
   u64 all_lanes, not_finite;    // lanes with a NaN or infinity among the operands of the instruction at hand
 } WaveShadow;
 // Of one LDS dword: its last writer, who read it since the barrier, and which of its bytes that concerns.
