@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from pathlib import PurePosixPath
 
 from sparse_mla.errors import AssemblyError, InputError
-from sparse_mla.gfx950.data import Data
+from sparse_mla.gfx950.data import CODE, Data
 
 _SPECIAL = {"vcc": (106, 2), "vcc_lo": (106, 1), "vcc_hi": (107, 1), "m0": (124, 1), "exec": (126, 2), "exec_lo": (126, 1),
             "exec_hi": (127, 1), "flat_scratch": (102, 2), "flat_scratch_lo": (102, 1), "flat_scratch_hi": (103, 1)}  # fmt: skip
@@ -86,6 +87,7 @@ class Kernel:
     descriptor: dict[str, int] = field(default_factory=dict)
     arguments: list[Argument] = field(default_factory=list)
     data: Data | None = None
+    first_address: int = CODE  # of its first instruction; where a text has functions, they lie behind every kernel's own code
 
     @property
     def explicit_arguments(self) -> list[Argument]:
@@ -201,7 +203,6 @@ def parse(text: str) -> Program:
     Raises AssemblyError, with the line, for an operand or modifier that is not AMDGPU syntax.
     """
     files: dict[int, str] = {}
-    data = Data(text)
     bodies: dict[str, Kernel] = {}
     kernels: dict[str, Kernel] = {}
     functions = set(re.findall(r"\.type\s+([\w.$]+),\s*@function", text))
@@ -229,7 +230,6 @@ def parse(text: str) -> Program:
             elif word == ".amdhsa_kernel":
                 name = rest.strip()
                 descriptor = kernels[name] = bodies.get(name, Kernel(name, arch))
-                descriptor.data = data
             elif word == ".end_amdhsa_kernel":
                 descriptor = None
             elif descriptor is not None and word.startswith(".amdhsa_"):
@@ -238,13 +238,28 @@ def parse(text: str) -> Program:
             elif word == ".size":
                 body = None  # what follows a function is data
         elif body is not None:
-            line = line.replace("\t", " ")
-            ins = parse_instruction(data.resolve(line), number, source)
-            body.instructions.append(replace(ins, text=line) if "@" in line else ins)
+            body.instructions.append(Instruction("", (), {}, line.replace("\t", " "), number, source))
+    called = [body for name, body in bodies.items() if name not in kernels]
+    starts = accumulate((len(body.instructions) for body in called), initial=0)
+    data = Data(text, {body.name: CODE + 4 * start for body, start in zip(called, starts, strict=False)})
+    for body in bodies.values():
+        body.instructions = [_resolved(ins, data) for ins in body.instructions]
+    for kernel in kernels.values():
+        kernel.data = data
+        kernel.first_address = CODE - 4 * len(kernel.instructions)
+        for body in called if data.calls else ():
+            at = len(kernel.instructions)
+            kernel.labels |= {body.name: at} | {label: at + i for label, i in body.labels.items()}
+            kernel.instructions += body.instructions
     for name, arguments in _arguments(text):
         if name in kernels:
             kernels[name].arguments = arguments
     return Program(kernels, text)
+
+
+def _resolved(ins: Instruction, data: Data) -> Instruction:
+    """An instruction of which only the text is known, read with addresses in place of symbols."""
+    return replace(parse_instruction(data.resolve(ins.text), ins.line, ins.source), text=ins.text)
 
 
 def _arguments(text: str) -> Iterator[tuple[str, list[Argument]]]:

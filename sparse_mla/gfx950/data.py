@@ -2,7 +2,7 @@
 
 They lie at fixed addresses, below every buffer. Code reaches them relative to its own address, which is 0 here (s_getpc_b64): so
 `x@rel32@lo+4` is the low half of x's address, and `x@gotpcrel32@lo+4` that of a word that holds it. The 4, and the 12 of the high
-half, are the bytes from s_getpc_b64's result to the number.
+half, are the bytes from s_getpc_b64's result to the number. Functions have addresses too, for code to call and data to hold.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from sparse_mla.errors import AssemblyError
 
 BASE = 0x8_0000_0000
+CODE = 1 << 46  # the address of the first function; each instruction takes 4 bytes
 _ALIGN = 16  # the largest that a load asks for
 _DIRECTIVES = r"(?:[ \t]+\.(?:byte|short|long|quad|ascii|asciz|zero|fill)\b.*\n)+"
 _OBJECT = re.compile(rf"^([\w.$]+):.*\n({_DIRECTIVES})[ \t]+\.size[ \t]+\1,", re.M)
@@ -27,7 +28,8 @@ _ESCAPES = {"n": 10, "t": 9, "b": 8, "f": 12, "r": 13}
 class Data:
     """Bytes uint8 at BASE, and where each symbol lies in them. Variables keep their values from launch to launch, as on a GPU."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, functions: dict[str, int]) -> None:
+        self.functions, self.calls = functions, False  # and their addresses; whether any is asked for
         objects = dict(_OBJECT.findall(text))
         pieces = {name: bytearray(int(size)) for name, size in _COMMON.findall(text)}
         places: dict[str, list[tuple[int, int, str, int]]] = {}
@@ -48,8 +50,11 @@ class Data:
 
     def address(self, symbol: str) -> int:
         """Where `symbol` lies; AssemblyError where the text does not define it."""
+        if symbol in self.functions:
+            self.calls = True
+            return self.functions[symbol]
         if symbol not in self.symbols:
-            raise AssemblyError(f"{symbol} is no data of this assembly; a function that is called, not inlined, is not supported")
+            raise AssemblyError(f"{symbol} is neither data nor a function of this assembly")
         return BASE + int(self.symbols[symbol].start)
 
     def resolve(self, line: str) -> str:

@@ -29,7 +29,6 @@ _SDWA_PARTS = {"BYTE_0": 0, "BYTE_1": 1, "BYTE_2": 2, "BYTE_3": 3, "WORD_0": 4, 
 _FLAGS = {"offen": 1, "idxen": 2, "sc0": 4}  # Op.aux of what has flags (engine/access.h)
 _HINTS = {"sc0", "sc1", "nt", "glc"}  # cache hints: no functional effect here
 _ENDS_BLOCK = ("BRANCH", "BARRIER")
-CODE_BASE = 1 << 46  # where static instruction 0 stands for the program counter, 4 bytes each (engine/engine.h has it too)
 _SIGN_BITS = {"f": (0, 31), "X": (0, 31), "h": (0, 15), "b": (0, 15), "g": (0, 15), "F": (1, 31)}  # dword and bit
 _OUTPUT_SCALES = {("mul", "2"), ("mul", "4"), ("div", "2")}
 _EXEC = 126
@@ -116,6 +115,7 @@ class _Decoder:
         self.kernel, self.debug = kernel, debug
         if kernel.arch not in ARCHES:
             raise AssemblyError(f"{kernel.name} is for {kernel.arch}: the emulator executes {' and '.join(ARCHES)}")
+        self.indexed = 0  # which operands s_set_gpr_idx_on makes relative to M0
         self.nan_units = nan_units
         self.checks = None if nan_units is None else np.zeros(len(kernel.instructions), CHECK)
         self.ops: list[_Emitted] = []
@@ -189,6 +189,8 @@ class _Decoder:
         n, kind = at.sources - 1, operand.value
         if kind[0] in "xc":
             return offset
+        if self.indexed >> n & 1 and arg.kind in "va":
+            offset = self.through(at, "_indexed_source", offset, 0, self.behind(at, operand, arg))
         if at.suffix == "_sdwa":
             return self.sdwa_source(at, arg, offset)
         if arg.sext:
@@ -213,6 +215,12 @@ class _Decoder:
         if selected and kind not in _HALF_KINDS:
             raise self.fail(at, f"operand {operand.name} has no halves to select from")
         return self.through(at, "_sdwa_source", offset, 5) if selected else offset
+
+    def behind(self, at: _Context, operand: Operand, arg: Arg) -> int:
+        """How many registers an index may choose from, the named one being the first."""
+        if operand.width != 1:
+            raise self.fail(at, "an indexed operand has one register")
+        return (self.agpr_first if arg.kind == "v" else self.temporary - self.agpr_first) - arg.first
 
     def dpp(self, at: _Context, operand: Operand, arg: Arg, offset: int) -> int:
         """A source that comes from another lane. Lanes that get nothing are switched off until the instruction is done."""
@@ -278,6 +286,8 @@ class _Decoder:
         if row.unit == "MFMA":
             self.matrix(at, row)
             return
+        if row.mnemonic.startswith("s_set_gpr_idx_") and not row.mnemonic.endswith("idx_idx"):  # until the block's end
+            self.indexed = int(ins.args[-1].value) if ins.args else 0
         if row.unit == "WAIT":
             self.check(at, row, pc, {})
             return
@@ -405,6 +415,11 @@ class _Decoder:
                 raise self.fail(at, "an accumulator written in part is not known")
             target, o[0] = o[0], _VECTOR | VGPR_BYTES * (self.temporary + TEMPORARIES - 1)
             at.after.append(_Emitted(micro, [target, o[0]], at.pc, part))
+        if self.indexed & 8 and first.write and at.ins.args[0].kind in "va":
+            if first.read or part != 6:
+                raise self.fail(at, "an indexed result must be all of a register, and only written")
+            target, o[0] = o[0], _VECTOR | VGPR_BYTES * (self.temporary + TEMPORARIES - 1)
+            at.after.append(_Emitted("_indexed_result", [target, o[0]], at.pc, 0, self.behind(at, first, at.ins.args[0])))
         if "clamp" in at.modifiers and f"{name}_clamp" in MICRO:
             del at.modifiers["clamp"]
             name += "_clamp"
@@ -433,6 +448,8 @@ class _Decoder:
         first_op: dict[int, int] = {}
         for pc, ins in enumerate(instructions):
             if pc in number:
+                if self.indexed:
+                    raise AssemblyError(f"{self.kernel.name}: register indexing goes on past a basic block before `{ins.text}`")
                 first_op[pc] = len(self.ops)
                 self.ops.append(_Emitted("_block", [], pc, number[pc], blocks[number[pc]][1] - pc))
             if self.debug:

@@ -18,7 +18,7 @@ from sparse_mla.errors import InputError, KernelFault
 from sparse_mla.gfx950 import native
 from sparse_mla.gfx950.assembly import Kernel, parse_instruction
 from sparse_mla.gfx950.data import BASE
-from sparse_mla.gfx950.decode import CODE_BASE, HARDWARE_SGPRS, SGPR_OFFSET, TEMPORARIES, Code, decode
+from sparse_mla.gfx950.decode import HARDWARE_SGPRS, SGPR_OFFSET, TEMPORARIES, Code, decode
 from sparse_mla.gfx950.dispatch import fill_hidden, packet
 from sparse_mla.gfx950.isa import ARCHES
 from sparse_mla.gfx950.memory import Memory
@@ -131,7 +131,7 @@ class Run:
             scratch_bytes=-(-scratch // 16) * 16,
             n_blocks=len(code.blocks),
             n_ops=len(code.ops),
-            code_base=CODE_BASE,
+            code_base=code.kernel.first_address,
             budget=BUDGET,
         )
         self.grid = self.block = (1, 1, 1)

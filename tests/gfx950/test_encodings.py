@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import numpy as np
 import pytest
 
 from sparse_mla.errors import AssemblyError, KernelFault
+from sparse_mla.gfx950.assembly import parse
+from sparse_mla.gfx950.machine import Memory, launch
 from tests.gfx950.harness import FULL, Registers, compare, random_registers
 from tests.gfx950.statements_formats import SIX, code, noisy, number, prng, scale
 
@@ -29,7 +32,8 @@ def neighbour(pattern: str, n: int, lane: int) -> int | None:
     return (lane + step) % 64 if "ro" in pattern[5:] or 0 <= lane + step < 64 else None
 
 
-PATTERNS = ["quad_perm:[3,1,0,2]", "row_mirror", "row_half_mirror", "row_bcast:15", "row_bcast:31", "row_newbcast:5", "wave_shl:1", "wave_shr:1", "wave_rol:1", "wave_ror:1", "row_shl:1", "row_shl:15", "row_shr:1", "row_shr:4", "row_ror:1", "row_ror:15"]
+MOVED = [f"wave_{x}:1" for x in ("shl", "shr", "rol", "ror")] + [f"row_{x}:{n}" for x in ("shl", "shr", "ror") for n in (1, 15)]
+PATTERNS = ["quad_perm:[3,1,0,2]", "row_mirror", "row_half_mirror", "row_bcast:15", "row_bcast:31", "row_newbcast:5", *MOVED]
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)
@@ -200,6 +204,26 @@ def test_scalar_registers_by_number() -> None:
         scalars("s_mov_b32 m0, 0x60\ns_movrels_b32 s0, s10")
 
 
+def test_vector_registers_by_number() -> None:
+    before = random_registers(np.random.default_rng(1), MASK)
+    before.sgpr[0] = 5
+    text = """s_set_gpr_idx_on s0, gpr_idx(SRC0)
+        v_mov_b32_e32 v0, v10
+        s_set_gpr_idx_off
+        s_set_gpr_idx_on s0, gpr_idx(DST)
+        v_add_u32_e32 v20, v1, v2
+        s_set_gpr_idx_off
+        v_mov_b32_e32 v3, v4"""
+    after, expected = before.run(text), before.copy()
+    on = [lane for lane in range(64) if MASK >> lane & 1]
+    for to, value in ((0, before.vgpr[15]), (25, before.vgpr[1] + before.vgpr[2]), (3, before.vgpr[4])):
+        expected.vgpr[to, on] = value[on]
+    compare(text, expected, after)
+    before.sgpr[0] = 75
+    with pytest.raises(KernelFault, match="register index"):
+        before.run(text)
+
+
 def test_hardware_registers() -> None:
     registers = "HW_REG_MODE", "HW_REG_MODE, 4, 4", "HW_REG_XCC_ID"
     got = scalars("\n".join(f"s_getreg_b32 s{i}, hwreg({x})" for i, x in enumerate(registers)))
@@ -229,3 +253,50 @@ def test_messages_and_hints_do_nothing() -> None:
     before = random_registers(np.random.default_rng(1))
     text: Any = "s_sendmsg sendmsg(MSG_INTERRUPT)\nv_nop\ns_wakeup\ns_sethalt 0"
     compare("nothing", before, before.run(text))
+
+
+CALLS = """
+	.type	more,@function
+more:
+	s_add_u32 s2, s2, 1
+	s_setpc_b64 s[8:9]
+	.size	more, 4
+	.type	twice,@function
+twice:
+	s_lshl_b32 s2, s2, 1
+	s_cmp_lt_u32 s2, 10
+	s_cbranch_scc1 .LBB1_1
+	s_call_b64 s[8:9], more
+.LBB1_1:
+	s_setpc_b64 s[30:31]
+	.size	twice, 4
+	.type	k,@function
+k:
+	s_load_dwordx2 s[6:7], s[0:1], 0x0
+	s_mov_b32 s2, 20
+	s_getpc_b64 s[4:5]
+	s_add_u32 s4, s4, twice@rel32@lo+4
+	s_addc_u32 s5, s5, twice@rel32@hi+12
+	s_swappc_b64 s[30:31], s[4:5]
+	v_mov_b32 v0, 0
+	v_mov_b32 v1, s2
+	s_waitcnt lgkmcnt(0)
+	global_store_dword v0, v1, s[6:7]
+	s_endpgm
+	.size	k, 4
+	.amdhsa_kernel k
+		.amdhsa_kernarg_size 8
+		.amdhsa_user_sgpr_kernarg_segment_ptr 1
+	.end_amdhsa_kernel
+"""
+
+
+def test_functions_are_called_and_return() -> None:
+    """Through a pointer and straight, from each other; a pointer to no instruction is a fault."""
+    memory, out = Memory(), np.zeros(1, np.uint32)
+    arguments = struct.pack("<Q", memory.map(out, "out"))
+    done = launch(parse(CALLS)["k"], (1,), (64,), arguments, memory)
+    assert out[0] == 41
+    assert done.wave_instructions == 11 + 5 + 2
+    with pytest.raises(KernelFault, match="no instruction begins"):
+        launch(parse(CALLS.replace("@lo+4", "@lo+6"))["k"], (1,), (64,), arguments, memory)

@@ -28,6 +28,8 @@ _clamp_f16          d+h         | (fv)select(is_nan(d), splat(0), (uv)fmin2(fmax
 _clamp_pk_f16       d+H         | (fv)select(is_nan(d), splat(0), (uv)fmin2(fmax2(d, (fv)0.0f), (fv)1.0f))
 _clamp_f64          d+F         | is_nan(d) ? (Fv)0.0 : fmin2(fmax2(d, (Fv)0.0), (Fv)1.0)
 _dpp                            | @DPP
+_indexed_source                 | @INDEXED(1, 0)
+_indexed_result                 | @INDEXED(0, 1)
 _exec_back                      | @exec_of(w) = AT(u64, w, o->o[0]); NEXT
 _sdwa_sext          d=u a:u     | sdwa_sext(a, (u32)o->imm)
 _sdwa_source        d=u a:u     | sdwa_source(a, (u32)o->imm, o->aux)
