@@ -100,9 +100,10 @@ def value(x: Operand, words: Words) -> Any:
 
 def half(words: Words, kind: str) -> NDArray[np.float64]:
     """f16 (h) or bf16 (b) bits as float64, which keeps a signalling NaN signalling here."""
-    if kind == "b":
-        return (words << 16).view(np.float32).astype(np.float64)
-    wide = words.astype(np.uint16).view(np.float16).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        if kind == "b":
+            return (words << 16).view(np.float32).astype(np.float64)
+        wide = words.astype(np.uint16).view(np.float16).astype(np.float64)
     payload = (words.astype(np.uint64) & 0x3FF) << 42 | 0x7FF << 52 | (words.astype(np.uint64) >> 15) << 63
     return np.where(np.isnan(wide), payload, wide.view(np.uint64)).view(np.float64)
 
@@ -111,14 +112,14 @@ def words_of(x: Operand, result: Any) -> Words:
     """A statement's result as dwords [width, 64]."""
     kind = x.value
     if kind in "fP":
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):
             result = np.broadcast_to(np.asarray(result, np.float32), (dwords(x), 64))
         return np.ascontiguousarray(result).view(np.uint32)
     if kind == "F":
         doubles = np.ascontiguousarray(np.broadcast_to(np.asarray(result, np.float64), 64))
         return doubles.view(np.uint32).reshape(64, 2).T
     if kind in "hH":
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):
             result = np.asarray(result, np.float64).astype(np.float16).view(np.uint16).astype(object)
         kind = "q" if kind == "H" else kind
     if kind in "qp":

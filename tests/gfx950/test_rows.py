@@ -204,8 +204,9 @@ def test_the_assembler_takes_what_was_meant() -> None:
     assert len(ways) > 1500
 
 
-SDWA = """v_mov_b32 v_add_u32 v_or_b32 v_lshlrev_b32 v_lshrrev_b16 v_add_u16 v_mul_u32_u24 v_cvt_f32_u32
-    v_cvt_f32_i32 v_cvt_f32_fp8 v_cvt_f32_bf8 v_cvt_pk_f32_fp8 v_cmp_lt_u16 v_cmp_ge_i32"""
+SDWA = """v_mov_b32 v_add_u32 v_and_b32 v_min_u32 v_max_i16 v_mul_lo_u16 v_cmp_ne_u16 v_or_b32
+    v_lshlrev_b32 v_lshrrev_b16 v_add_u16 v_mul_u32_u24 v_cvt_f32_u32 v_cvt_f32_i32 v_cvt_f32_fp8
+    v_cvt_f32_bf8 v_cvt_pk_f32_fp8 v_cmp_lt_u16 v_cmp_ge_i32"""
 
 
 @pytest.mark.parametrize("name", SDWA.split())
@@ -218,28 +219,30 @@ def test_sdwa(name: str) -> None:
     for _ in range(60):
         part = {x: str(rng.choice(list(PARTS))) for x in sources}
         signs = {x: "sext" for x in sources if rng.random() < 0.4}
-        keep = bool(rng.random() < 0.5)
+        keep = str(rng.choice(["PAD", "PRESERVE", "SEXT"]))
         to = "DWORD" if row.operands[0].value in "fPm" else str(rng.choice(list(PARTS)))
         modifiers = " ".join(f"src{i}_sel:{part[x]}" for i, x in enumerate(sources))
         if not masks and "f8" not in name and "fp8" not in name:  # those have no destination selector
-            modifiers = f"dst_sel:{to} dst_unused:UNUSED_{'PRESERVE' if keep else 'PAD'} {modifiers}"
+            modifiers = f"dst_sel:{to} dst_unused:UNUSED_{keep} {modifiers}"
         tried.append((Written(masks, signs, "_sdwa", modifiers), part, keep, to))
     bad = rejected([how.place(row)[0] for how, *_ in tried])
     legal = [one for one in tried if one[0].place(row)[0] not in bad]
     assert len(legal) > 10
     for how, part, keep, to in legal:
 
-        def meaning(d: Any, raw: Any, *, how: Any = how, part: Any = part, keep: bool = keep, to: str = to, **args: Any) -> Any:
+        def meaning(d: Any, raw: Any, *, how: Any = how, part: Any = part, keep: str = keep, to: str = to, **args: Any) -> Any:
             for x in sources:
                 at, bits = PARTS[part[x]]
                 picked = raw[x] >> at & (1 << bits) - 1
                 picked = sext(picked, bits) if x in how.signs else picked
-                args[x] = sext(picked, 32) if "_i" in name else picked % 2 ** (16 if "16" in name else 32)
+                width = 16 if "16" in name else 32
+                args[x] = sext(picked, width) if "_i" in name else picked % 2**width
             result, (at, bits) = VALU[name](**args), PARTS[to]
             result = result & 0xFFFF if "16" in name and not masks else result
             if to == "DWORD":
                 return result
-            return (result & (1 << bits) - 1) << at | (d & ~((1 << bits) - 1 << at) if keep else 0)
+            above = {"PAD": 0, "PRESERVE": d, "SEXT": -(result >> bits - 1 & 1) << at}[keep]
+            return (result & (1 << bits) - 1) << at | above & ~((1 << bits) - 1 << at)
 
         columns = {x.name: random_words(rng, x) for x in row.operands}
         check(row, with_parameters(meaning, ["d", "raw", *sources]), columns, rng, how, exec_mask=MASK)
