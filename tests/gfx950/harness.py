@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sparse_mla.gfx950.isa import Operand, Row
 from sparse_mla.gfx950.machine import Memory, run_snippet
 from tests.gfx950.statements import Statement
-from tests.gfx950.statements_formats import OPEN, TRANSCENDENTAL, WRITTEN_OUT
+from tests.gfx950.statements_formats import OPEN, TRANSCENDENTAL, WRITTEN_OUT, kept
 
 Words = NDArray[np.uint32]
 FULL = 2**64 - 1
@@ -250,9 +250,9 @@ def check(row: Row, statement: Statement, columns: Mapping[str, Words], rng: np.
             target[:] = words[:, 0]
         else:
             lanes = np.broadcast_to(active, target.shape)
-            if x.keep:
-                kept = kept_bits(row, x)
-                words = words << np.uint32(16 if kept == 0xFFFF else 0) & np.uint32(0xFFFFFFFF ^ kept) | target & np.uint32(kept)
+            if old := kept(row.mnemonic):
+                part = words & np.uint32(0xFF if old == 0xFFFFFF00 else 0xFFFF)
+                words = part << np.uint32(16 * (old == 0xFFFF)) | target & np.uint32(old)
             target[lanes] = words[lanes]
             alike = as_good(row, x, args["a"], target, got)
             if "clamp" in how.modifiers or row.mnemonic.startswith("v_med3_f"):  # which zero is open
@@ -306,11 +306,6 @@ def unsigned_zeros(words: Words, x: Operand) -> Words:
         words[1] = np.where((words[1] == 0x80000000) & (words[0] == 0), 0, words[1])
         return words
     return np.asarray(np.where(words == 0x80000000, np.uint32(0), words))
-
-
-def kept_bits(row: Row, x: Operand) -> int:
-    """What of its destination a row leaves as it was."""
-    return 0xFFFF if "mixhi" in row.mnemonic else 0xFFFFFF00 if x.value == "y" else 0xFFFF0000
 
 
 def compare(text: str, expected: Registers, got: Registers, args: Mapping[str, Any] | None = None) -> None:

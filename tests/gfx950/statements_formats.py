@@ -7,6 +7,7 @@ to. Small floats are ml_dtypes' own. Stochastic rounding and div_fmas follow the
 from __future__ import annotations
 
 import math
+import re
 from fractions import Fraction
 from typing import Any
 
@@ -505,3 +506,16 @@ for _from in ("f32", "f16", "bf16"):
 SIX = {f"v_cvt_scalef32_pk32_{to}_{x}" for to in ("f32", "f16", "bf16") for x in ("fp6", "bf6")}
 SIX |= {f"v_cvt_scalef32_{sr}pk32_{x}_{s}" for x in ("fp6", "bf6") for sr in ("", "sr_") for s in ("f16", "bf16")}
 SIX |= {f"v_cvt_scalef32_{kind}_{x}_f32" for x in ("fp6", "bf6") for kind in ("2xpk16", "sr_pk32")}
+
+# What a row leaves of its destination, by name: the low half, all but a byte, or the high half; the others write all of it.
+KEPT = {
+    0xFFFF: r"v_fma_mixhi_f16",
+    0xFFFFFF00: r"v_cvt_(scalef32_)?sr_(fp8|bf8)_\w+|v_cvt_scalef32_(sr_)?pk_fp4_\w+",
+    0xFFFF0000: r"v_(fma|div_fixup)_f16|v_(min3|max3|med3)_[fiu]16|v_bitop3_b16|v_(add|sub)_i16|v_mad_[iu]16|v_ashr_pk_[iu]8_i32|"
+    r"v_fma_mixlo_f16|v_cvt_sr_b?f16_f32|v_cvt_pk_(fp8|bf8)_f32|v_cvt_scalef32_pk_(fp8|bf8)_\w+|v_cvt_scalef32_f16_(fp8|bf8)",
+}
+
+
+def kept(name: str) -> int:
+    """The bits of its destination that an instruction leaves as they were."""
+    return next((bits for bits, names in KEPT.items() if re.fullmatch(names, name)), 0)

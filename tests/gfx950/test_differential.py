@@ -13,7 +13,6 @@ from tests.gfx950.harness import (
     Registers,
     compare,
     halves,
-    kept_bits,
     random_registers,
     random_words,
     span,
@@ -21,7 +20,7 @@ from tests.gfx950.harness import (
     wanted,
     words_of,
 )
-from tests.gfx950.statements_formats import OPEN, SALU, TRANSCENDENTAL, VALU, WRITTEN_OUT
+from tests.gfx950.statements_formats import OPEN, SALU, TRANSCENDENTAL, VALU, WRITTEN_OUT, kept
 from tests.gfx950.test_rows import rejected
 
 PROGRAMS, LENGTH, SEEDS = 250, 10, 8
@@ -79,9 +78,9 @@ def stated(row: Row, at: dict[str, tuple[str, int]], state: Registers) -> Regist
         elif letter == "s":
             target[:] = words[:, 0]
         else:
-            if x.keep:
-                kept = kept_bits(row, x)
-                words = words << np.uint32(16 * (kept == 0xFFFF)) & np.uint32(0xFFFFFFFF ^ kept) | target & np.uint32(kept)
+            if bits := kept(row.mnemonic):
+                low = words & np.uint32(0xFF if bits == 0xFFFFFF00 else 0xFFFF)
+                words = low << np.uint32(16 * (bits == 0xFFFF)) | target & np.uint32(bits)
             target[:, active] = words[:, active]
     after.scc = int(bool(results.pop(0))) if results else state.scc
     return after
