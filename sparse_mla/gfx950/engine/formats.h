@@ -180,7 +180,7 @@ INLINE uv double_class(Fv f) { Uv x = (Uv)f; CLASS(Uv, 64, 52); return 1u << to_
     k = q_tiny ? (s == n ? (I)STEP : (I)0) : k;                                                      \
     k = r_tiny ? ((q_tiny & (s != d)) ? (I)0 : (I)-STEP) : k;                                          \
     I tiny = ed == 0, far = en - ed >= LIMIT;                                                        \
-    k = tiny ? (I)STEP : k; *flag &= ~tiny;                                                          \
+    k = tiny ? (I)STEP : k;                                                                          \
     k = far ? (s == d ? (I)STEP : (I)0) : k; *flag |= far;                                           \
     I zero = (d == 0) | (n == 0);                                                                    \
     *flag &= ~zero;                                                                                  \
