@@ -80,6 +80,7 @@ class _Context:
     suffix: str
     temporaries: int = 0
     sources: int = 0
+    bytes_at: tuple[int, ...] = ()  # places in op_sel that choose a byte of another operand
     after: list[_Emitted] = field(default_factory=list)
     last: list[_Emitted] = field(default_factory=list)
     accesses: list[tuple[Operand, bool, int, int]] = field(default_factory=list)  # operand, scalar, first register, how many
@@ -212,9 +213,11 @@ class _Decoder:
         if kind == "y":  # a byte
             selected += 2 * _listed(at.modifiers, "op_sel", n + 1, 0)
             return self.through(at, "_sdwa_source", offset, selected) if selected else offset
-        if selected and kind not in _HALF_KINDS:
+        if n in at.bytes_at or not selected:
+            return offset
+        if kind not in _HALF_KINDS:
             raise self.fail(at, f"operand {operand.name} has no halves to select from")
-        return self.through(at, "_sdwa_source", offset, 5) if selected else offset
+        return self.through(at, "_sdwa_source", offset, 5)
 
     def behind(self, at: _Context, operand: Operand, arg: Arg) -> int:
         """How many registers an index may choose from, the named one being the first."""
@@ -291,6 +294,7 @@ class _Decoder:
         if row.unit == "WAIT":
             self.check(at, row, pc, {})
             return
+        at.bytes_at = tuple(i for x in row.operands if x.value == "y" for i in ((2, 3) if x.write else (0, 1)))
         o, label = self.operands(at, row)
         imm, aux = self.immediates(at, row)
         name = self.destination(at, row, o)

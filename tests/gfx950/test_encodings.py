@@ -74,6 +74,95 @@ def test_dpp_without_a_pattern() -> None:
         random_registers(np.random.default_rng(0)).run("v_mov_b32_dpp v0, v1 row_mask:0xf bank_mask:0xf")
 
 
+def selected(text: str, plain: str, before: Registers, shifts: list[int], at: int, bits: int) -> None:
+    """`text` does what `plain` does on sources shifted right, and puts `bits` bits of it at bit `at`, keeping the rest."""
+    moved, expected = before.copy(), before.copy()
+    for i, shift in enumerate(shifts, 1):
+        moved.vgpr[i] >>= np.uint32(shift)
+    result, mask = moved.run(plain).vgpr[0] & np.uint32(2**bits - 1), np.uint32((2**bits - 1) << at)
+    expected.vgpr[0] = before.vgpr[0] & ~mask | result << np.uint32(at)
+    compare(text, expected, before.run(text))
+
+
+HALVES = """v_fma_f16:3 v_mad_u16:3 v_min3_i16:3 v_med3_u16:3 v_bitop3_b16:3 v_add_i16:2 v_sub_i16:2 v_div_fixup_f16:3"""
+
+
+@pytest.mark.parametrize("name", HALVES.split())
+def test_op_sel_picks_halves(name: str) -> None:
+    """Of every source and of the destination; without it, the low ones."""
+    name, n = name.split(":")
+    before = random_registers(np.random.default_rng(3))
+    rest, table = ", ".join(f"v{i}" for i in range(int(n) + 1)), " bitop3:0x1b" if "bitop3" in name else ""
+    for bits in range(2 ** (int(n) + 1)):
+        picks = [bits >> i & 1 for i in range(int(n) + 1)]
+        text = f"{name} {rest}{table} op_sel:[{','.join(map(str, picks))}]"
+        selected(text, f"{name} {rest}{table}", before, [16 * x for x in picks[:-1]], 16 * picks[-1], 16)
+
+
+@pytest.mark.parametrize("low, high", [(0, 0), (1, 0), (0, 1), (1, 1)])
+def test_op_sel_picks_bytes_and_words(low: int, high: int) -> None:
+    before, byte = random_registers(np.random.default_rng(3)), 8 * low + 16 * high
+    for name in ("v_cvt_sr_fp8_f32", "v_cvt_scalef32_sr_bf8_f16", "v_cvt_scalef32_pk_fp4_f32"):
+        name += " v0, v1, v2" + ", v3" * ("scale" in name)
+        selected(f"{name} op_sel:[0,0,{low},{high}]", name, before, [], byte, 8)
+    for name in ("v_cvt_scalef32_f32_fp8 v0, v1, v2", "v_cvt_scalef32_pk_f16_fp4 v0, v1, v2"):
+        selected(f"{name} op_sel:[{low},{high},0]", name, before, [byte], 0, 32)
+    for name, picks, shifts, at, bits in (
+        ("v_cvt_scalef32_f16_bf8", (low, 0, high), [8 * low], 16 * high, 16),
+        ("v_cvt_scalef32_pk_bf16_fp8", (low, 0, 0), [16 * low], 0, 32),
+        ("v_cvt_pk_fp8_f32", (0, 0, high), [], 16 * high, 16),
+        ("v_pack_b32_f16", (low, high, 0), [16 * low, 16 * high], 0, 32),
+    ):
+        plain = f"{name} v0, v1, v2"
+        selected(f"{plain} op_sel:[{','.join(map(str, picks))}]", plain, before, shifts, at, bits)
+
+
+@pytest.mark.parametrize("name, at, bits", [("v_fma_mix_f32", 0, 32), ("v_fma_mixlo_f16", 0, 16), ("v_fma_mixhi_f16", 16, 16)])
+def test_mixed_sources(name: str, at: int, bits: int) -> None:
+    """op_sel_hi makes a source one of the register's halves, op_sel says which; signs come after."""
+    rng = np.random.default_rng(3)
+    for case in range(64):
+        before = random_registers(rng)
+        before.vgpr[1:4] = rng.normal(size=(3, 128)).astype(np.float16).view(np.uint32)
+        wide, high = [case >> i & 1 for i in range(3)], [case >> 3 + i & 1 for i in range(3)]
+        moved = before.copy()
+        for i in range(3):
+            if wide[i]:
+                moved.vgpr[1 + i] = before.vgpr[1 + i].view(np.float16)[high[i] :: 2].astype(np.float32).view(np.uint32)
+        moved.vgpr[1] ^= np.uint32(1 << 31)
+        moved.vgpr[2] &= np.uint32(2**31 - 1)
+        text = f"{name} v0, -v1, |v2|, v3 op_sel:{high} op_sel_hi:{wide}".replace(", 0", ",0").replace(", 1", ",1")
+        result = moved.run("v_fma_f32 v0, v1, v2, v3" + ("" if bits == 32 else "\nv_cvt_f16_f32 v0, v0")).vgpr[0]
+        expected, mask = before.copy(), np.uint32((2**bits - 1) << at)
+        expected.vgpr[0] = before.vgpr[0] & ~mask | result << np.uint32(at) & mask
+        compare(text, expected, before.run(text))
+
+
+@pytest.mark.parametrize("name, wide", [("v_pk_fma_f16", 1), ("v_pk_max_f16", 1), ("v_pk_fma_f32", 2), ("v_pk_mul_f32", 2)])
+def test_signs_of_packed_halves(name: str, wide: int) -> None:
+    """neg_lo and neg_hi change the signs of the halves that op_sel and op_sel_hi chose."""
+    rng, n = np.random.default_rng(3), 3 if "fma" in name else 2
+    for _ in range(20):
+        before = random_registers(rng)
+        numbers = rng.normal(size=(3, 64, 2))
+        low, high, pick, pick_high = (rng.integers(0, 2, n).tolist() for _ in range(4))
+        for i in range(3):
+            both = numbers[i].astype(np.float32 if wide == 2 else np.float16)
+            before.vgpr[2 + wide * i : 2 + wide * (i + 1)] = both.view(np.uint32).reshape(64, wide).T
+        moved = before.copy()
+        for i in range(n):
+            at = slice(2 + wide * i, 2 + wide * (i + 1))
+            parts = np.ascontiguousarray(before.vgpr[at].T).view(np.float32 if wide == 2 else np.float16)
+            chosen = np.stack([parts[:, pick[i]] * (1 - 2 * low[i]), parts[:, pick_high[i]] * (1 - 2 * high[i])], 1)
+            moved.vgpr[at] = np.ascontiguousarray(chosen.astype(parts.dtype)).view(np.uint32).reshape(64, wide).T
+        plain = f"{name} " + ", ".join(f"v[{i}:{i + 1}]" if wide == 2 else f"v{i}" for i in [0, *range(2, 2 + wide * n, wide)])
+        lists = (("neg_lo", low), ("neg_hi", high), ("op_sel", pick), ("op_sel_hi", pick_high))
+        text = plain + "".join(f" {key}:[{','.join(map(str, x))}]" for key, x in lists)
+        expected = before.copy()
+        expected.vgpr[:wide] = moved.run(plain).vgpr[:wide]
+        compare(text, expected, before.run(text))
+
+
 SATURATED = {"v_add_u32": ("u", 32, 1), "v_sub_u32": ("u", 32, -1), "v_add_i32": ("i", 32, 1), "v_sub_i32": ("i", 32, -1),
              "v_add_u16": ("u", 16, 1), "v_sub_u16": ("u", 16, -1), "v_add_i16": ("i", 16, 1), "v_sub_i16": ("i", 16, -1),
              "v_subrev_u32": ("u", 32, 0), "v_subrev_u16": ("u", 16, 0)}  # fmt: skip
