@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes as c
 import platform
 import subprocess
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -129,23 +130,38 @@ def build_engine(target: tuple[str, ...] | None = None, *, root: Path | None = N
 
     Raises ToolchainError when there is no compiler or it fails.
     """
+    generated = source()
+    units = [("handlers", generated), *((name, (ENGINE / f"{name}.c").read_text()) for name in ("runtime", "access", "sanitize"))]
+    return build_shared_object("engine", units, ENGINE, "the emulator's engine", target, root=root)
+
+
+def build_shared_object(
+    name: str,
+    units: Sequence[tuple[str, str]],
+    headers: Path,
+    what: str,
+    target: tuple[str, ...] | None = None,
+    *,
+    root: Path | None = None,
+) -> Path:
+    """A freestanding shared object of C `units` (name, text), which may include the headers of one folder, for this host or for
+    clang's `target` arguments; made once and kept. Raises ToolchainError when there is no compiler or it fails."""
     if target is None:
         target = ("-mcpu=native",) if platform.machine() in ("aarch64", "arm64") else ("-march=native",)
     tools = find_toolchain()
-    files = sorted(ENGINE.glob("*.[ch]"))
-    generated = source()
-    key = "\0".join([tools.version, host_cpu(), *target, *_FLAGS, generated, *(file.read_text() for file in files)])
+    texts = [text for _, text in units] + [file.read_text() for file in sorted(headers.glob("*.h"))]
+    key = "\0".join([tools.version, host_cpu(), *target, *_FLAGS, *texts])
 
     def make(out: Path) -> None:
-        unit = out.with_name("handlers.c")
-        unit.write_text(generated)
         objects = []
-        for path in (unit, *(ENGINE / f"{name}.c" for name in ("runtime", "access", "sanitize"))):
-            objects.append(str(out.with_name(path.stem + ".o")))
-            _run([*tools.clang, *target, *_FLAGS, f"-I{ENGINE}", "-c", str(path), "-o", objects[-1]])
+        for unit, text in units:
+            path = out.with_name(f"{unit}.c")
+            path.write_text(text)
+            objects.append(str(path.with_suffix(".o")))
+            _run([*tools.clang, *target, *_FLAGS, f"-I{headers}", "-c", str(path), "-o", objects[-1]])
         _run([*tools.lld, "-shared", "-o", str(out), *objects])
 
-    return cached("engine", key, make, ".so", what="the emulator's engine", root=root)
+    return cached(name, key, make, ".so", what=what, root=root)
 
 
 def _run(command: list[str]) -> None:
