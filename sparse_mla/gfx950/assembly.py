@@ -28,6 +28,7 @@ _MODIFIER = re.compile(r"([a-z_0-9]+)(?::(\[[^\]]*\]|\w+\([^)]*\)|[^\s,]+))?$", 
 _LOC = re.compile(r"\.loc\s+(\d+)\s+(\d+)")
 _TARGET = re.compile(r'\.amdgcn_target\s+"[\w-]+--(gfx\w+)')
 _FILE = re.compile(r'\.file\s+(\d+)\s+(?:"([^"]*)"\s+)?"([^"]*)"')
+_CALLER = re.compile(r"@\[ (\S+):(\d+):\d+")  # in the comment behind a .loc: through which calls the line was inlined
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,8 @@ class Arg:
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One static instruction. `mnemonic` is as written, `source` is (file, line) or None, `line` counts lines of the text."""
+    """One static instruction. `mnemonic` is as written, `source` is (file, line) or None, `line` counts lines of the text.
+    `callers`: the (file, line) of the calls that `source` was inlined through, innermost first."""
 
     mnemonic: str
     args: tuple[Arg, ...]
@@ -53,6 +55,7 @@ class Instruction:
     text: str
     line: int
     source: tuple[str, int] | None
+    callers: tuple[tuple[str, int], ...] = ()
 
     @property
     def source_line(self) -> str:
@@ -168,13 +171,15 @@ def _encoded(kind: str, parts: list[str]) -> int:
     raise ValueError(", ".join(parts))
 
 
-def parse_instruction(text: str, line: int = 0, source: tuple[str, int] | None = None) -> Instruction:
+def parse_instruction(
+    text: str, line: int = 0, source: tuple[str, int] | None = None, callers: tuple[tuple[str, int], ...] = ()
+) -> Instruction:
     """One instruction line (comments already removed)."""
     mnemonic, _, rest = text.strip().partition(" ")
     args: list[Arg] = []
     modifiers: dict[str, str] = {}
     if mnemonic.startswith("s_waitcnt"):  # `vmcnt(0) lgkmcnt(0)` is not an operand list
-        return Instruction(mnemonic, (), {"wait": rest.strip()}, text.strip(), line, source)
+        return Instruction(mnemonic, (), {"wait": rest.strip()}, text.strip(), line, source, callers)
     # Commas part operands; behind the last one, spaces part modifiers.
     parts = re.split(r",(?![^\[]*\])(?![^(]*\))", rest) if rest.strip() else []
     tokens = [part.strip() for part in parts]
@@ -194,7 +199,7 @@ def parse_instruction(text: str, line: int = 0, source: tuple[str, int] | None =
         if not (m := _MODIFIER.match(word)):
             raise AssemblyError(f"line {line}: cannot read modifier {word!r} of `{text.strip()}`")
         modifiers[m[1]] = m[2] or ""
-    return Instruction(mnemonic, tuple(args), modifiers, text.strip(), line, source)
+    return Instruction(mnemonic, tuple(args), modifiers, text.strip(), line, source, callers)
 
 
 def parse(text: str) -> Program:
@@ -209,6 +214,8 @@ def parse(text: str) -> Program:
     body: Kernel | None = None
     arch = m[1] if (m := _TARGET.search(text)) else "gfx950"
     source: tuple[str, int] | None = None
+    callers: tuple[tuple[str, int], ...] = ()
+    chains: dict[str, tuple[tuple[str, int], ...]] = {}
     descriptor: Kernel | None = None
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.split(";", 1)[0].split("//", 1)[0].strip()
@@ -218,6 +225,7 @@ def parse(text: str) -> Program:
             label = line[:-1]
             if label in functions:
                 body, source = bodies.setdefault(label, Kernel(label, arch)), None
+                callers = ()
             elif body is not None:
                 body.labels[label] = len(body.instructions)
         elif line[0] == ".":
@@ -225,6 +233,10 @@ def parse(text: str) -> Program:
             rest = tail[0] if tail else ""
             if m := _LOC.match(line):
                 source = (files.get(int(m[1]), f"file {m[1]}"), int(m[2])) if int(m[2]) else None
+                _, _, chain = raw.partition("@")
+                if chain not in chains:
+                    chains[chain] = tuple((_named(file, files), int(at)) for file, at in _CALLER.findall("@" + chain))
+                callers = chains[chain]
             elif m := _FILE.match(line):
                 files[int(m[1])] = m[3] if m[1] == "0" or not m[2] else str(PurePosixPath(m[2]) / m[3])
             elif word == ".amdhsa_kernel":
@@ -238,7 +250,7 @@ def parse(text: str) -> Program:
             elif word == ".size":
                 body = None  # what follows a function is data
         elif body is not None:
-            body.instructions.append(Instruction("", (), {}, line.replace("\t", " "), number, source))
+            body.instructions.append(Instruction("", (), {}, line.replace("\t", " "), number, source, callers))
     called = [body for name, body in bodies.items() if name not in kernels]
     starts = accumulate((len(body.instructions) for body in called), initial=0)
     data = Data(text, {body.name: CODE + 4 * start for body, start in zip(called, starts, strict=False)})
@@ -259,7 +271,12 @@ def parse(text: str) -> Program:
 
 def _resolved(ins: Instruction, data: Data) -> Instruction:
     """An instruction of which only the text is known, read with addresses in place of symbols."""
-    return replace(parse_instruction(data.resolve(ins.text), ins.line, ins.source), text=ins.text)
+    return replace(parse_instruction(data.resolve(ins.text), ins.line, ins.source, ins.callers), text=ins.text)
+
+
+def _named(file: str, files: dict[int, str]) -> str:
+    """A file as .file names it, of which a comment may have the last part only."""
+    return next((path for path in files.values() if path == file or path.endswith(f"/{file}")), file)
 
 
 def _arguments(text: str) -> Iterator[tuple[str, list[Argument]]]:

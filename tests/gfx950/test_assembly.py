@@ -155,3 +155,12 @@ def test_what_is_not_understood_names_itself_and_its_line(line: str, words: str)
         assert f"`{line}`" in str(error.value)
     assert "line 2" in str(snippet.value) or "asm:2" in str(snippet.value)
     assert "kernel.hip:7" in str(kernel.value) or "line 11" in str(kernel.value)
+
+
+def test_inlining_is_known_innermost_call_first() -> None:
+    inner = "\t.loc\t1 27 65 is_stmt 0           ; shim.h:27:65 @[ kernel.hip:5:2 @[ kernel.hip:9:1 ] ]"
+    first = parse(TEXT.replace("\t.loc\t1 27 65 is_stmt 0", inner))["first"].instructions
+    assert [ins.callers for ins in first] == [(), (), *2 * [(("kernel.hip", 5), ("kernel.hip", 9))], (), ()]
+    assert first[2].source == ("include/shim.h", 27)
+    outer = inner.replace("1 27", "0 27").replace("kernel.hip:5", "shim.h:5")  # the comment has no folder, .file has
+    assert parse(TEXT.replace("\t.loc\t1 27 65 is_stmt 0", outer))["first"].instructions[2].callers[0] == ("include/shim.h", 5)
