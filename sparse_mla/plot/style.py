@@ -19,6 +19,19 @@ CARD, INK = "#fbfaf7", "#23262b"
 # Okabe and Ito's eight colours, without the yellow (too pale on the card); order gives the largest steps first.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 MAGNITUDE = "cividis"  # ordered in lightness, so it also reads in grey
+# One colour a cause of waiting, wherever time is split: Okabe and Ito's, yellow too, and two greys, so that all nine part for
+# every kind of colour blindness and on light and dark ground; hatches for print. Causes are those of gfx950.timing.
+CAUSE_LOOK = {
+    "issue": ("#0072b2", ""),
+    "arbitration": ("#56b4e9", "..."),
+    "dependency": ("#f0e442", "\\\\\\"),
+    "mfma": ("#cc79a7", ""),
+    "lds": ("#009e73", "///"),
+    "memory": ("#d55e00", ""),
+    "bandwidth": ("#e69f00", "xx"),
+    "barrier": ("#50545c", "///"),
+    "launch": ("#c9ccd2", ""),
+}
 
 
 class Kind(NamedTuple):
