@@ -13,6 +13,10 @@ class InputError(SparseMlaError, ValueError):
     """The caller gave something outside what is supported."""
 
 
+class RecordingError(InputError):
+    """A recording, or a file of one, is missing, damaged or not what it should be; names the file or table, and row or column."""
+
+
 class ToolchainError(SparseMlaError):
     """A compiler or linker is missing or unusable; the message says what to install."""
 

@@ -1,0 +1,305 @@
+"""What a recording is: a manifest and tables. The text below describes every column once; checking, storing, reading and
+writing follow it.
+
+A column marked `?` may be absent, which means that it is not known. Cycles are shader clocks, in a dispatch's own clock base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sparse_mla.errors import RecordingError
+
+FORMAT = 1
+KINDS = ("measured", "emulated", "modelled", "published")
+# Where a wave's time goes. `issue`: an instruction's own slot; `arbitration`: another wave had the port; `dependency`: s_nop,
+# latency rules, fetch, taken branches; `mfma`: matrix pipe; `lds`: LDS queue or data; `memory`: latency of global data;
+# `bandwidth`: the same wait, queued share; `barrier`; `launch`: dispatch, first fetch, drain.
+CAUSES = ("issue", "arbitration", "dependency", "mfma", "lds", "memory", "bandwidth", "barrier", "launch")
+# What a thread trace calls an instruction, by its number there. A matrix instruction is VALU; JUMP is a taken branch, NEXT one
+# that was not; IMMED are s_nop, s_waitcnt and s_barrier; MESSAGE is s_endpgm.
+CATEGORIES = ("NONE", "SMEM", "SALU", "VMEM", "FLAT", "LDS", "VALU", "JUMP", "NEXT", "IMMED", "CONTEXT", "MESSAGE", "BVH")
+
+_TABLES = """
+dispatches: one kernel launch
+  dispatch       int    -       number of the launch
+  kernel         text   -       name of the kernel, without a mark of its kind
+  start          int    ns      begin, on one clock for the whole recording
+  end            int    ns      end, same clock
+  grid_x         int?   items   size of the grid in work-items
+  grid_y         int?   items
+  grid_z         int?   items
+  workgroup_x    int?   items   size of a workgroup
+  workgroup_y    int?   items
+  workgroup_z    int?   items
+  lds            int?   bytes   of a workgroup, as the launch asked
+  scratch        int?   bytes   of a work-item
+  vgpr           int?   -       architectural vector registers of a lane
+  agpr           int?   -       accumulation registers of a lane
+  sgpr           int?   -       scalar registers of a wave
+  begin_cycle    int?   cycles  begin and end, from the begin of the first launch
+  end_cycle      int?   cycles
+  low            float? ns      shortest and longest duration that the constants of the model allow
+  high           float? ns
+  agent          int?   -       numbers that the profiler gives to device, queue, ...
+  queue          int?   -
+  stream         int?   -
+  process        int?   -
+  thread         int?   -
+  correlation    int?   -
+  kernel_id      int?   -
+
+counters: one counter of one dispatch, summed over its instances
+  dispatch       int    -       the launch
+  name           text   -       as rocprofv3 names it; `counters.COUNTERS` says what it means
+  value          float  -       in the counter's own unit
+  kind           text   -       measured, emulated (counted exactly), modelled
+
+instructions: one static instruction of one dispatch, over the traced waves
+  dispatch       int    -
+  kernel         text   -
+  pc             int    -       its number in the listing of the kernel, from 0
+  text           text   -       gfx950 assembly
+  file           text   -       innermost source file, empty where unknown
+  line           int    -       line of that file, 0 where unknown
+  inlined_at     text?  -       where it was inlined, outermost last
+  codeobj        int?   -       code object, and address in it
+  vaddr          int?   bytes
+  hit            int    -       times executed by the traced waves
+  latency        int    cycles  stall and issue
+  stall          int    cycles  from the moment it could have been next to its issue
+  idle           int    cycles  in front of it when the wave had nothing to issue
+  executed       int?   -       times executed by all waves of the launch
+  issue          int?   cycles  time of all waves by cause; together latency + idle of all waves
+  arbitration    int?   cycles
+  dependency     int?   cycles
+  mfma           int?   cycles
+  lds            int?   cycles
+  memory         int?   cycles
+  bandwidth      int?   cycles
+  barrier        int?   cycles
+  launch         int?   cycles
+
+waves: one wave
+  dispatch       int    -
+  wave           int    -       its number in the dispatch
+  xcd            int?   -       die, and place in it
+  se             int    -
+  cu             int    -
+  simd           int    -
+  slot           int    -
+  id             int    -       how many waves had this slot before, among the traced ones
+  begin          int    cycles
+  end            int    cycles
+  workgroup      int?   -       its workgroup, and its number there
+  part           int?   -
+  issue          int?   cycles  its time by cause
+  arbitration    int?   cycles
+  dependency     int?   cycles
+  mfma           int?   cycles
+  lds            int?   cycles
+  memory         int?   cycles
+  bandwidth      int?   cycles
+  barrier        int?   cycles
+  launch         int?   cycles
+
+events: one executed instruction of a traced wave, in order
+  dispatch       int    -
+  wave           int    -       number in `waves`
+  time           int    cycles  when it was next; it issued at time + stall
+  category       int    -       place in CATEGORIES
+  stall          int    cycles
+  duration       int    cycles  stall and issue
+  pc             int    -       number in `instructions`
+  cause          text?  -       what it mostly waited for, one of CAUSES
+
+occupancy: a wave began or ended, on all compute units
+  dispatch       int    -
+  se             int    -       as the thread trace counts: 4 to a die
+  time           int    cycles
+  cu             int    -
+  simd           int    -
+  slot           int    -
+  start          int    -       1: began; 0: ended
+  kernel         text   -
+
+memory: what one static instruction asked of LDS or memory, all waves
+  dispatch       int    -
+  pc             int    -
+  space          text   -       lds, global (vector), scalar
+  accesses       int    -       wave instructions
+  lanes          int    -       active lanes, summed
+  lines          int    -       128-byte lines touched, summed over accesses
+  distinct       int    -       lines of them that differ
+  phases         int    -       passes over the LDS banks, conflicts included
+  conflicts      int    -       passes of these that conflicts added
+
+clocks: shader clock and host clock at the same moment
+  dispatch       int    -
+  se             int    -
+  cycle          int    cycles
+  time           int    ns
+
+sources: texts that instructions come from
+  path           text   -
+  text           text   -
+"""
+_DTYPES = {"int": np.dtype(np.int64), "float": np.dtype(np.float64), "text": np.dtype(object)}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: dtype `int` (int64), `float` (float64) or `text`; `unit` "-" for plain numbers."""
+
+    name: str
+    dtype: str
+    unit: str
+    optional: bool
+    about: str
+
+    def array(self, values: Any, where: str) -> Any:
+        """`values` in this column's dtype. Raises RecordingError, naming `where`, for what does not fit."""
+        if self.dtype == "text":
+            if not all(isinstance(value, str) for value in values):
+                bad = next(i for i, value in enumerate(values) if not isinstance(value, str))
+                raise RecordingError(f"{where}: row {bad} of column {self.name} is not text")
+            return pd.Series(list(values), dtype=object).to_numpy()
+        found = np.asarray(values)
+        if found.size == 0:
+            return np.zeros(0, _DTYPES[self.dtype])
+        allowed = "biu" if self.dtype == "int" else "biuf"
+        if found.dtype.kind not in allowed:
+            raise RecordingError(f"{where}: column {self.name} is {found.dtype}; it holds {self.dtype}")
+        return found.astype(_DTYPES[self.dtype])
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of a recording."""
+
+    name: str
+    about: str
+    columns: tuple[Column, ...]
+
+    def frame(self, data: Any = None, where: str = "") -> pd.DataFrame:
+        """`data` (a frame, or anything a frame is made from) with this table's columns, in order and dtype; None: no rows.
+
+        Raises RecordingError that names `where` and the column: one that is missing, unknown, or of another dtype.
+        """
+        where = where or f"table {self.name}"
+        given = pd.DataFrame({column.name: [] for column in self.columns if not column.optional} if data is None else data)
+        if unknown := [str(name) for name in given if name not in {column.name for column in self.columns}]:
+            raise RecordingError(f"{where} has a column {unknown[0]}; it may have {', '.join(c.name for c in self.columns)}")
+        if missing := [c.name for c in self.columns if not c.optional and c.name not in given]:
+            raise RecordingError(f"{where} lacks column {missing[0]}")
+        return pd.DataFrame({c.name: c.array(given[c.name], where) for c in self.columns if c.name in given})
+
+
+def _parse(text: str) -> dict[str, Table]:
+    tables = {}
+    for block in text.strip().split("\n\n"):
+        head, *lines = block.splitlines()
+        name, about = head.split(": ", 1)
+        columns = []
+        for line in lines:
+            column, dtype, unit, *rest = line.split(None, 3)
+            columns.append(Column(column, dtype.rstrip("?"), unit, dtype.endswith("?"), "".join(rest)))
+        tables[name] = Table(name, about, tuple(columns))
+    return tables
+
+
+TABLES = _parse(_TABLES)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Where a recording comes from. `kinds` says how the numbers of a table came to be, by its name, and of a column that
+    differs, by `table.column`. `device` and `result` are small flat dicts of plain values (as JSON has them)."""
+
+    kinds: dict[str, str]
+    device: dict[str, Any] = field(default_factory=dict)
+    tool: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    command: str = ""
+    commit: str = ""
+    date: str = ""
+    kernel: str = ""
+    case: dict[str, Any] = field(default_factory=dict)
+    result: dict[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Any, where: str) -> Manifest:
+        """The opposite. Raises RecordingError, naming `where`, for what is not a manifest of a format known here."""
+        if not isinstance(data, dict) or not isinstance(data.get("format"), int):
+            raise RecordingError(f"{where} is not the manifest of a recording: it has no format number")
+        if data["format"] != FORMAT:
+            raise RecordingError(f"{where} has format {data['format']}; this version reads {FORMAT}. Record it again")
+        types = {"str": str, "int": int}
+        for f in fields(cls):
+            wanted = types.get(str(f.type), dict)
+            if not isinstance(data.get(f.name), wanted):
+                raise RecordingError(f"{where}: {f.name} is {data.get(f.name)!r:.60}; it is a {wanted.__name__}")
+        return cls(**{f.name: data[f.name] for f in fields(cls)})
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """A run as written down: `recording["events"]` is a frame with the columns of TABLES. Tables left out are empty."""
+
+    manifest: Manifest
+    tables: Mapping[str, pd.DataFrame] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if unknown := set(self.tables) - set(TABLES):
+            raise RecordingError(f"no table {min(unknown)!r} in a recording; there are {', '.join(TABLES)}")
+        for place, kind in self.manifest.kinds.items():
+            if place.split(".")[0] not in TABLES or kind not in KINDS:
+                raise RecordingError(f"manifest: kinds has {place}: {kind!r}; a kind is one of {', '.join(KINDS)}")
+        object.__setattr__(self, "tables", {name: table.frame(self.tables.get(name)) for name, table in TABLES.items()})
+        if lost := [name for name in self.tables if len(self.tables[name]) and name not in self.manifest.kinds]:
+            raise RecordingError(f"manifest: kinds does not say how the numbers of {lost[0]} came to be: {', '.join(KINDS)}")
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        if name not in TABLES:
+            raise RecordingError(f"no table {name!r} in a recording; there are {', '.join(TABLES)}")
+        return self.tables[name]
+
+    def kind(self, table: str, column: str = "") -> str:
+        """How the numbers of a table, or of one of its columns, came to be: one of KINDS."""
+        return self.manifest.kinds.get(f"{table}.{column}", self.manifest.kinds.get(table, "measured"))
+
+    @cached_property
+    def traced(self) -> pd.DataFrame:
+        """The waves that have events."""
+        keys = ["dispatch", "wave"]
+        return self["waves"].merge(self["events"][keys].drop_duplicates(), on=keys)
+
+    def __str__(self) -> str:
+        m, dispatches = self.manifest, self["dispatches"]
+        head = [f"{m.kernel or 'recording'} on {m.device.get('product', m.device.get('name', 'an unknown device'))}"]
+        head += [
+            f"  {row.kernel}: {(row.end - row.start) / 1000:.2f} us ({self.kind('dispatches')})"
+            for row in dispatches.itertuples()
+        ]
+        return "\n".join([*head, *(f"  {len(f):9,} {name} ({self.kind(name)})" for name, f in self.tables.items() if len(f))])
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<pre>{escape(str(self))}</pre>"
+
+
+def same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
+    """True where two frames of one table have equal columns and rows, in order; NaN equals NaN."""
+    return list(a) == list(b) and len(a) == len(b) and a.reset_index(drop=True).equals(b.reset_index(drop=True))

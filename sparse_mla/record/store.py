@@ -1,0 +1,118 @@
+"""A recording as a folder: `manifest.json` and, for each table with rows, `<table>.npz`. No pickle.
+
+In a table's file every column is an array of its name. A text column is three: `name` has a number for each row, and
+`name#bytes` with `name#ends` hold the distinct texts, UTF-8, one behind the other. Equal recordings give equal bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sparse_mla.errors import RecordingError
+from sparse_mla.record.schema import TABLES, Manifest, Recording, Table
+
+LIMIT = 1 << 30  # bytes of one table when unpacked; a small file may claim to hold more than any machine has
+
+
+def save(recording: Recording, folder: str | Path) -> Path:
+    """Writes the recording into `folder`, which is made; files of an older recording there are replaced."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = folder / "manifest.json"
+    manifest.unlink(missing_ok=True)  # written last: a folder with a manifest is complete
+    rows = {}
+    for name, frame in recording.tables.items():
+        path = folder / f"{name}.npz"
+        path.unlink(missing_ok=True)
+        if rows_here := len(frame):
+            rows[name] = rows_here
+            with path.open("wb") as file:
+                np.savez_compressed(file, **_arrays(TABLES[name], frame))
+    manifest.write_text(json.dumps(recording.manifest.as_dict() | {"tables": rows}, indent=1, sort_keys=True) + "\n")
+    return folder
+
+
+def load(folder: str | Path) -> Recording:
+    """Reads what `save` wrote. Raises RecordingError, naming file and column, for what is missing or damaged."""
+    folder = Path(folder)
+    path = folder / "manifest.json"
+    data = read_json(path)
+    manifest = Manifest.from_dict(data, str(path))
+    rows = data.get("tables")
+    if not isinstance(rows, dict) or set(rows) - set(TABLES):
+        raise RecordingError(f"{path}: tables is not a list of known tables with their rows")
+    tables = {}
+    for name, count in rows.items():
+        file = folder / f"{name}.npz"
+        tables[name] = frame = _read(TABLES[name], file)
+        if len(frame) != count:
+            raise RecordingError(f"{file} has {len(frame)} rows; the manifest says {count}")
+    return Recording(manifest, tables)
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file of a recording. Raises RecordingError where it is missing or is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecordingError(f"{path} is missing; a recording has it") from None
+    except (ValueError, RecursionError) as problem:  # UnicodeDecodeError is a ValueError
+        raise RecordingError(f"{path} is not JSON: {problem}") from None
+
+
+def _arrays(table: Table, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+    arrays: dict[str, np.ndarray] = {}
+    for column in table.columns:
+        if column.name not in frame:
+            continue
+        if column.dtype != "text":
+            arrays[column.name] = frame[column.name].to_numpy()
+            continue
+        codes, values = pd.factorize(frame[column.name])
+        encoded = [value.encode() for value in values]
+        arrays[column.name] = codes.astype(np.int32)
+        arrays[f"{column.name}#bytes"] = np.frombuffer(b"".join(encoded), np.uint8)
+        arrays[f"{column.name}#ends"] = np.cumsum([len(x) for x in encoded], dtype=np.int64)
+    return arrays
+
+
+def _read(table: Table, path: Path) -> pd.DataFrame:
+    try:
+        with zipfile.ZipFile(path) as file:
+            if (size := sum(info.file_size for info in file.infolist())) > LIMIT:
+                raise RecordingError(f"{path} unpacks to {size:,} bytes; a table has at most {LIMIT:,}")
+            names = [name.removesuffix(".npy") for name in file.namelist()]
+            arrays = {name: np.lib.format.read_array(BytesIO(file.read(f"{name}.npy")), allow_pickle=False) for name in names}
+    except FileNotFoundError:
+        raise RecordingError(f"{path} is missing; the manifest has its table") from None
+    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, MemoryError, RuntimeError) as problem:
+        raise RecordingError(f"{path} cannot be read: {problem}") from None
+    columns = {}
+    for name, values in arrays.items():
+        if values.ndim != 1:
+            raise RecordingError(f"{path}: column {name} has {values.ndim} dimensions; it has one")
+        if not name.endswith(("#bytes", "#ends")):
+            columns[name] = _texts(name, arrays, path) if f"{name}#bytes" in arrays else values
+    if len({len(values) for values in columns.values()}) > 1:
+        raise RecordingError(f"{path}: its columns differ in length")
+    return table.frame(columns, str(path))
+
+
+def _texts(name: str, arrays: dict[str, np.ndarray], path: Path) -> Any:
+    try:
+        blob, ends, codes = arrays[f"{name}#bytes"].tobytes(), arrays[f"{name}#ends"], arrays[name]
+        starts = np.concatenate([[0], ends[:-1]]) if len(ends) else ends
+        values = np.array([blob[a:b].decode() for a, b in zip(starts, ends, strict=True)] or [""], dtype=object)
+        if codes.min(initial=0) < 0:
+            raise IndexError("a negative number of a text")
+        return values[codes]
+    except (KeyError, IndexError, TypeError, UnicodeDecodeError) as problem:
+        raise RecordingError(f"{path}: column {name} is damaged: {problem}") from None
