@@ -68,7 +68,7 @@ __device__ __forceinline__ Span span_of(const Segment& segment, int row) {
 
 __device__ __forceinline__ int tiles_in(int length) { return (length + TILE_TOKENS - 1) / TILE_TOKENS; }
 
-__device__ __forceinline__ void stage_q(Shared& lds, const DecodeParams& p, int row, int head0, int tid) {
+__device__ __forceinline__ void stage_q(Shared& lds, const DecodeParams& p, int row, int head0, int tid) { // phase: load q
   constexpr int PIECES = HEAD_DIM / 8; // 16-byte pieces of a head
   const bf16* const q = p.q + row * p.q_row_stride;
 #pragma unroll
@@ -81,7 +81,7 @@ __device__ __forceinline__ void stage_q(Shared& lds, const DecodeParams& p, int 
   }
 }
 
-__device__ __forceinline__ bf16x8 dequantise(uint32_t low, uint32_t high, float scale) {
+__device__ __forceinline__ bf16x8 dequantise(uint32_t low, uint32_t high, float scale) { // phase: dequantise
   const f32x4 a = {cvt_f32_fp8<0>(low), cvt_f32_fp8<1>(low), cvt_f32_fp8<2>(low), cvt_f32_fp8<3>(low)};
   const f32x4 b = {cvt_f32_fp8<0>(high), cvt_f32_fp8<1>(high), cvt_f32_fp8<2>(high), cvt_f32_fp8<3>(high)};
   return __builtin_convertvector(__builtin_shufflevector(a * scale, b * scale, 0, 1, 2, 3, 4, 5, 6, 7), bf16x8);
@@ -89,7 +89,7 @@ __device__ __forceinline__ bf16x8 dequantise(uint32_t low, uint32_t high, float 
 
 // Thread tid brings 64 dims of token tid / 8 into the tile. A token past the end of the list, or with a slot outside the cache,
 // becomes zeros without its memory being touched: 0 * NaN is NaN, so a zero probability would not keep a poisoned record out.
-__device__ __forceinline__ void gather(Shared& lds, const Segment& segment, Span span, int tile, int tid) {
+__device__ __forceinline__ void gather(Shared& lds, const Segment& segment, Span span, int tile, int tid) { // phase: gather
   const int token = tid / THREADS_PER_TOKEN, part = tid % THREADS_PER_TOKEN;
   const int position = tile * TILE_TOKENS + token;
   const int slot = position < span.length ? span.slots[position] : -1;
@@ -132,7 +132,7 @@ __device__ __forceinline__ void gather(Shared& lds, const Segment& segment, Span
 }
 
 // One wave: scores of 16 heads against 32 tokens, scaled to the log2 domain.
-__device__ __forceinline__ void score(Shared& lds, float scale_log2, int lane) {
+__device__ __forceinline__ void score(Shared& lds, float scale_log2, int lane) { // phase: QK
   const int column = lane % 16, group = lane / 16;
   f32x4 scores[2] = {};
 #pragma unroll
@@ -154,7 +154,7 @@ __device__ __forceinline__ void score(Shared& lds, float scale_log2, int lane) {
 }
 
 // The online softmax of head lane % 16 over tokens 8 (lane / 16) .. + 7: raises the maximum, rescales the sums, returns P.
-__device__ __forceinline__ bf16x8 softmax(const Shared& lds, Online& state, int lane) {
+__device__ __forceinline__ bf16x8 softmax(const Shared& lds, Online& state, int lane) { // phase: softmax
   const int head = lane % 16, group = lane / 16;
   const f32x4* const row = reinterpret_cast<const f32x4*>(&lds.scores[head][8 * group]);
   const f32x4 low = row[0], high = row[1];
@@ -188,7 +188,7 @@ __device__ __forceinline__ bf16x8 softmax(const Shared& lds, Online& state, int 
   return p;
 }
 
-__device__ __forceinline__ void accumulate(const Shared& lds, Online& state, bf16x8 p, int wave, int lane) {
+__device__ __forceinline__ void accumulate(const Shared& lds, Online& state, bf16x8 p, int wave, int lane) { // phase: PV
   const int column = lane % 16, group = lane / 16;
 #pragma unroll
   for (int n = 0; n < OUT_TILES; ++n) {
@@ -203,7 +203,7 @@ __device__ __forceinline__ void accumulate(const Shared& lds, Online& state, bf1
 // Attends row `row`, heads head0 .. head0 + 15, to the share `split` of `splits` of the row's tiles (main tiles first, then extra
 // tiles). Shares depend on the row's own lengths and on `splits` only, so a row's bits do not change with the batch around it.
 __device__ __forceinline__ Online attend(Shared& lds, const DecodeParams& p, int row, int head0, int split, int splits, int tid) {
-  const int wave = uniform(tid / WAVE_SIZE), lane = tid % WAVE_SIZE;
+  const int wave = uniform(tid / WAVE_SIZE), lane = tid % WAVE_SIZE; // phase: none
   const Span main = span_of(p.main, row), extra = span_of(p.extra, row);
   const int main_tiles = tiles_in(main.length), tiles = main_tiles + tiles_in(extra.length);
   const int begin = split * tiles / splits, end = (split + 1) * tiles / splits;

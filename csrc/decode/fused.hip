@@ -10,7 +10,7 @@ extern "C" __global__ __launch_bounds__(THREADS, WAVES_PER_SIMD) void mla_decode
   const int tid = threadIdx.x, row = blockIdx.x, head0 = blockIdx.y * BLOCK_HEADS;
   const Online state = attend(lds, p, row, head0, 0, 1, tid);
 
-  const int wave = uniform(tid / WAVE_SIZE), lane = tid % WAVE_SIZE, column = lane % 16, group = lane / 16;
+  const int wave = uniform(tid / WAVE_SIZE), lane = tid % WAVE_SIZE, column = lane % 16, group = lane / 16; // phase: store
   if (p.lse != nullptr && tid < BLOCK_HEADS && head0 + tid < p.heads)
     p.lse[static_cast<int64_t>(row) * p.heads + head0 + tid] = log_sum_exp(state.max, state.sum);
   const float inverse = inverse_denominator(p, head0 + column, state.max, state.sum);

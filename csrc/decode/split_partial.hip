@@ -10,7 +10,7 @@ template <typename Partial> __device__ __forceinline__ void split_partial(Shared
   const int tid = threadIdx.x, row = blockIdx.x, head0 = blockIdx.y * BLOCK_HEADS, split = blockIdx.z;
   const Online state = attend(lds, p, row, head0, split, p.split_k, tid);
 
-  const int wave = uniform(tid / WAVE_SIZE), lane = tid % WAVE_SIZE, column = lane % 16, group = lane / 16;
+  const int wave = uniform(tid / WAVE_SIZE), lane = tid % WAVE_SIZE, column = lane % 16, group = lane / 16; // phase: store
   const int64_t first_head = static_cast<int64_t>(row * p.split_k + split) * p.heads; // of this row and split
   // Always written: the reduction must not believe what an earlier launch left here. A sum of 0 says that nothing was attended.
   if (tid < BLOCK_HEADS && head0 + tid < p.heads)

@@ -8,7 +8,7 @@ using namespace base;
 
 constexpr int MAX_SPLIT = 16;
 
-template <typename Partial> __device__ __forceinline__ void split_reduce(const DecodeParams& p) {
+template <typename Partial> __device__ __forceinline__ void split_reduce(const DecodeParams& p) { // phase: merge
   typedef Partial Pair __attribute__((ext_vector_type(2)));
   const int tid = threadIdx.x, row = blockIdx.x, head = blockIdx.y, lane = tid % WAVE_SIZE, mine = lane % MAX_SPLIT;
   const int64_t first = static_cast<int64_t>(row) * p.split_k * p.heads + head; // split s is s * heads further
