@@ -1,0 +1,89 @@
+// The issue rules of one wave and one SIMD. Constants: profiles/devices/*.toml, each with its source.
+#include "timing.h"
+
+static int overlaps(Registers a, Registers b) {
+  return a.count && b.count && a.first < b.first + b.count && b.first < a.first + a.count;
+}
+
+static void later(When* x, u64 at, u8 cause, u8 idle) {
+  if (at > x->at) { x->at = at; x->cause = cause; x->idle = idle; }
+}
+
+// When the wave's next instruction may issue, were no other to come before it, and what holds it back the longest.
+When earliest(const Constants* k, const Simd* s, const WaveState* w, const Desc* d) {
+  When x = {w->ready[d->port], C_DEPENDENCY, 1};
+  if (d->port == SALU || d->port == BRANCH) {
+    if (d->port == SALU) later(&x, w->salu_ready, C_DEPENDENCY, 1);
+    if (x.at < w->scalar_until)   // a vector instruction's scalar result takes longer to the scalar unit, longest to a branch
+      for (u32 i = 0; i < 4 && d->sread[i].count; ++i)
+        for (u32 r = d->sread[i].first; r < d->sread[i].first + d->sread[i].count; ++r)
+          later(&x, w->scalar[r & 127] + (d->port == BRANCH && w->scalar[r & 127] ? k->vcc_to_branch - k->valu_to_salu : 0), C_DEPENDENCY, 1);
+  }
+  if (d->port == VALU) {
+    if (x.at < w->address_until)   // it overwrites what the address unit has still to read
+      for (u32 n = w->n_held < VMEM_RING ? w->n_held : VMEM_RING, i = 0; i < n; ++i)
+        for (u32 j = 0; j < 4; ++j)
+          if (overlaps(d->vwrite[j >> 1], w->held[i][j & 1])) later(&x, w->held_until[i], C_BANDWIDTH, 0);
+    if (d->kind == K_MFMA) later(&x, s->pipe_free, C_MFMA, 0);
+    if (d->kind == K_PACKED) later(&x, s->shadow_until, C_MFMA, 0);
+    int second = d->pair && s->valu_pair && d->pair * s->valu_pair < 4 && s->valu_count == 1 && s->valu_wave != w->id &&
+                 s->valu_at >= s->shadow_until && s->valu_at >= s->unpaired_until && x.at <= s->valu_at;
+    if (second) later(&x, s->valu_at, C_ARBITRATION, 0);
+    else later(&x, s->port[VALU], s->port[VALU] > s->valu_at + k->slot && s->pipe_free > s->port[VALU] ? C_MFMA : C_ARBITRATION, 0);
+    return x;
+  }
+  if (d->port == NONE) return x;
+  later(&x, s->port[d->port], C_ARBITRATION, 0);
+  if (d->port == LDS && s->n_lds >= k->lds_queue) later(&x, s->lds[(s->n_lds - k->lds_queue) % LDS_RING], C_LDS, 0);
+  if (d->port == VMEM && s->n_vmem >= k->vmem_queue) later(&x, s->vmem[(s->n_vmem - k->vmem_queue) % VMEM_RING], C_BANDWIDTH, 0);
+  return x;
+}
+
+// The instruction issues at t.
+void issue(const Constants* k, Simd* s, WaveState* w, const Desc* d, u64 t, int taken) {
+  for (u32 p = 0; p < PORTS; ++p) {
+    u64 at = t + (taken ? k->branch_taken : d->next[p]);
+    if (at > w->ready[p]) w->ready[p] = at;
+  }
+  if (d->port == VALU) {
+    if (t == s->valu_at && s->valu_count) ++s->valu_count;
+    else { s->valu_at = t; s->valu_count = 1; s->valu_pair = d->pair; s->valu_wave = w->id; }
+    if (t + d->hold > s->port[VALU]) s->port[VALU] = t + d->hold;
+    if (d->pipe) { s->pipe_free = t + d->pipe; s->shadow_until = t + d->shadow; }
+    if (d->kind == K_TRANS) s->unpaired_until = t + d->hold;
+    if (d->any_salu) w->salu_ready = t + k->valu_to_salu;
+    for (u32 i = 0; i < 2 && d->swrite[i].count; ++i)
+      for (u32 r = d->swrite[i].first; r < d->swrite[i].first + d->swrite[i].count; ++r)
+        w->scalar[r & 127] = t + k->valu_to_salu;
+    if (d->swrite[0].count) w->scalar_until = t + k->vcc_to_branch;
+  } else if (d->port != NONE) {
+    s->port[d->port] = t + d->port_hold;
+  }
+}
+
+// An LDS instruction that issues at t: when its data are back. Each pair of SIMDs has its own path to the banks.
+u64 lds_done(const Constants* k, Cu* cu, Simd* s, u32 simd, const Desc* d, u64 t, u32 extra) {
+  u64* busy = &cu->lds_free[simd >> 1 & 1];
+  u64 done = t + d->latency + extra, after = *busy + d->service + extra;
+  if (after > done) done = after;
+  *busy = done;
+  s->lds[s->n_lds++ % LDS_RING] = done - d->latency - extra;   // it left the queue when its service began
+  (void)k;
+  return done;
+}
+
+// How long the CU's address unit works on a VMEM instruction whose lanes lie side by side.
+u32 address_cycles(const Constants* k, u32 dwords, u32 lanes) {
+  u32 by_lane = (lanes + k->address_lanes - 1) / k->address_lanes, by_byte = (4 * lanes * dwords + k->address_bytes - 1) / k->address_bytes;
+  return by_byte > by_lane ? by_byte : by_lane;
+}
+
+// The CU's address unit takes a VMEM instruction at `accept`; until then its address and data registers must stay.
+void vmem_taken(Simd* s, WaveState* w, const Desc* d, u64 accept) {
+  s->vmem[s->n_vmem++ % VMEM_RING] = accept;
+  u32 i = w->n_held++ % VMEM_RING;
+  w->held[i][0] = d->vaddress[0];
+  w->held[i][1] = d->vaddress[1];
+  w->held_until[i] = accept;
+  if (accept > w->address_until) w->address_until = accept;
+}

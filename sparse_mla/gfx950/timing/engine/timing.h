@@ -1,0 +1,65 @@
+// The timing model: what one instruction asks of a SIMD, the state that the issue rules look at, and memory's interface.
+// Times are shader clocks. Each rule stands once, in issue.c; replay.c drives it by recorded issue times, chip.c by its own.
+#pragma once
+// In front of every unit, native.py puts the integer types and `Constants`, generated from profiles/devices/*.toml.
+
+enum { VALU, SALU, LDS, VMEM, BRANCH, NONE, PORTS };
+enum { K_VALU, K_TRANS, K_PACKED, K_MFMA, K_SALU, K_SMEM, K_LDS, K_LOAD, K_STORE, K_ATOMIC, K_BRANCH, K_WAIT, K_NOP, K_BARRIER, K_END };
+// Where a cycle of a wave goes; sparse_mla.gfx950.timing.CAUSES has the same order.
+enum { C_ISSUE, C_ARBITRATION, C_DEPENDENCY, C_MFMA, C_LDS, C_MEMORY, C_BANDWIDTH, C_BARRIER, C_LAUNCH, CAUSES };
+
+typedef struct { u16 first, count; } Registers;
+typedef struct {           // one static instruction; classes.py fills it in
+  u8 port, kind;
+  u8 hold;                 // cycles that the SIMD's vector ALU takes nothing else
+  u8 pair;                 // second VALU in its slot: 0 never, 1 with any that pairs, 2 only with those of 1
+  u8 port_hold;            // cycles that the SIMD's port takes nothing else, from any wave
+  u8 any_salu;             // its result holds back every scalar instruction of the wave
+  u8 dwords;               // of data, a lane
+  u8 to_lds;
+  u8 next[PORTS];          // cycles from its issue until the wave's next instruction of each port
+  u8 vm, lgkm;             // s_waitcnt: what may stay outstanding
+  u16 pipe, shadow;        // matrix pipe; no packed fp32 and no second VALU meanwhile
+  u16 latency, service;    // LDS
+  u16 stall;               // s_sleep
+  u16 bytes;               // of its encoding
+  u32 address;             // from the kernel's first instruction
+  Registers swrite[2];     // scalar registers that a vector instruction writes
+  Registers sread[4];      // that a scalar instruction or branch reads
+  Registers vwrite[2], vaddress[2];   // vector registers: results; addresses and data of memory instructions
+} Desc;
+
+#define LDS_RING 16
+#define VMEM_RING 16
+typedef struct {
+  u64 port[PORTS];         // when each port takes the next instruction
+  u64 valu_at;             // slot of the last vector instruction, how many went into it, how they pair, whose it was
+  u32 valu_count, valu_pair, valu_wave;
+  u64 pipe_free;           // matrix pipe
+  u64 shadow_until;        // of the last matrix instruction
+  u64 unpaired_until;      // after trans
+  u64 lds[LDS_RING];       // when each of the last LDS instructions left the SIMD's queue
+  u64 vmem[VMEM_RING];     // when the CU's address unit took each of the last VMEM instructions
+  u32 n_lds, n_vmem;
+} Simd;
+
+typedef struct {
+  u64 ready[PORTS];        // earliest issue of its next instruction
+  u64 salu_ready;          // after v_readlane, for any scalar instruction
+  u64 scalar_until;        // some scalar register is not readable before
+  u64 scalar[128];         // by register: when the scalar unit can read what a vector instruction wrote
+  u64 address_until;       // some vector register is still being read by the address unit
+  Registers held[VMEM_RING][2];
+  u64 held_until[VMEM_RING];
+  u32 n_held, id;
+} WaveState;
+
+typedef struct Cu { u64 lds_free[2]; } Cu;   // of each pair of SIMDs
+
+typedef struct { u64 at; u8 cause, idle; } When;   // idle: the recorder would show a gap instead of a stall
+
+When earliest(const Constants* k, const Simd* s, const WaveState* w, const Desc* d);
+void issue(const Constants* k, Simd* s, WaveState* w, const Desc* d, u64 t, int taken);
+u64 lds_done(const Constants* k, Cu* cu, Simd* s, u32 simd, const Desc* d, u64 t, u32 extra);
+u32 address_cycles(const Constants* k, u32 dwords, u32 lanes);
+void vmem_taken(Simd* s, WaveState* w, const Desc* d, u64 accept);
