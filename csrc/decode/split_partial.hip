@@ -27,7 +27,7 @@ template <typename Partial> __device__ __forceinline__ void split_partial(Shared
     for (int n = 0; n < OUT_TILES; ++n)
       out[16 * n] = static_cast<Partial>(state.acc[n][r]);
   }
-}
+} // phase: none
 
 extern "C" __global__ __launch_bounds__(THREADS, WAVES_PER_SIMD) void mla_decode_split_partial_f32(const DecodeParams p) {
   __shared__ Shared lds;

@@ -94,11 +94,11 @@ static constexpr int warpSize = 64;
 
 // Everything written before it by any thread of the workgroup is seen after it by all. s_barrier itself waits for no memory: the
 // fences do.
-HIP_SHIM void __syncthreads() {
+HIP_SHIM void __syncthreads() { // phase: barrier
   __builtin_amdgcn_fence(__ATOMIC_RELEASE, "workgroup");
   __builtin_amdgcn_s_barrier();
   __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup");
-}
+} // phase: none
 HIP_SHIM void __threadfence_block() { __builtin_amdgcn_fence(__ATOMIC_SEQ_CST, "workgroup"); }
 HIP_SHIM void __threadfence() { __builtin_amdgcn_fence(__ATOMIC_SEQ_CST, "agent"); }
 HIP_SHIM void __threadfence_system() { __builtin_amdgcn_fence(__ATOMIC_SEQ_CST, ""); }
