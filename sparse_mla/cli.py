@@ -84,10 +84,12 @@ def _debug(args: argparse.Namespace) -> int:
 def _isa(args: argparse.Namespace) -> None:
     from sparse_mla import tables
 
-    if args.rows:
-        _show(tables.instructions(), args.json)
+    if args.rows or args.coverage:
+        _show(tables.coverage() if args.coverage else tables.instructions(), args.json)
     elif args.kernel is None:
-        raise InputError("name a kernel (`sparse-mla build` lists them), or give --rows for what the emulator knows")
+        raise InputError(
+            "name a kernel (`sparse-mla build` lists them), or give --rows or --coverage for what the emulator knows"
+        )
     else:
         print(tables.assembly(args.kernel))
 
@@ -187,6 +189,7 @@ def parser() -> argparse.ArgumentParser:
     isa = add("isa", _isa, "the gfx950 assembly of a kernel with its source lines")
     isa.add_argument("kernel", nargs="?")
     isa.add_argument("--rows", action="store_true", help="list the instructions that the emulator knows instead")
+    isa.add_argument("--coverage", action="store_true", help="count those that tests run and kernels use instead, by family")
     bench = add("bench", _bench, "how fast the emulator is here")
     bench.add_argument("what", choices=("emulator",))
 

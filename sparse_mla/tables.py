@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import csv
+import re
+import sys
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from typing import Any
 
 from sparse_mla.analyse.counts import by_unit, difference
 from sparse_mla.build import compile_hip, csrc_dir
+from sparse_mla.errors import InputError
 from sparse_mla.execute import counts_frame, run
-from sparse_mla.files import folder
+from sparse_mla.files import PACKAGE, folder
+from sparse_mla.gfx950.assembly import parse
+from sparse_mla.gfx950.decode import row_of
 from sparse_mla.gfx950.isa import ROWS
 from sparse_mla.kernels.case import CASES, Case, span
 from sparse_mla.kernels.catalogue import CATALOGUE, kernel_named
@@ -90,6 +96,35 @@ def instructions() -> list[Row]:
         }
         for row in ROWS.values()
     ]
+
+
+def coverage() -> list[Row]:
+    """How many rows of the instruction set each kind of test runs and our kernels use, by unit and latency class.
+
+    Raises InputError where the tests are not beside the package: an installed wheel has none.
+    """
+    root = str(PACKAGE.parent)
+    if not (PACKAGE.parent / "tests/gfx950/coverage.py").is_file():
+        raise InputError(f"no tests beside {PACKAGE}: coverage is derived from them, so run this in a checkout of the repository")
+    sys.path[:0] = [root] * (root not in sys.path)
+    try:
+        tests: dict[str, set[str]] = import_module("tests.gfx950.coverage").TESTS
+    except ImportError as missing:
+        raise InputError(f"{missing}: coverage is derived from the tests; install what they need (CONTRIBUTING.md)") from None
+    texts = (compile_hip(csrc_dir() / source).text for spec in CATALOGUE.values() for source in spec.sources)
+    used = {ins.mnemonic for text in texts for kernel in parse(text).kernels.values() for ins in kernel.instructions}
+    columns = tests | {"our kernels": {found[0].mnemonic for name in used if (found := row_of(name))}}
+    families: dict[str, list[str]] = {}
+    for row in ROWS.values():
+        kind = re.sub(r"\d+", "", row.latency).removeprefix("lds_")
+        families.setdefault(row.unit if kind == row.unit.lower() else f"{row.unit} {kind}", []).append(row.mnemonic)
+    rows: list[Row] = []
+    for family, names in families.items():
+        counts = {column: len(members.intersection(names)) for column, members in columns.items()}
+        untested = " ".join(sorted(set(names).difference(*tests.values())))
+        rows.append({"family": family, "rows": len(names), **counts, "untested": untested})
+    total = {key: sum(row[key] for row in rows) for key in ("rows", *columns)}
+    return [*rows, {"family": "total", **total, "untested": " ".join(row["untested"] for row in rows).strip() or "none"}]
 
 
 def published_counts() -> dict[str, int]:

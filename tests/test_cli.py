@@ -42,7 +42,7 @@ def test_a_mistake_is_one_clear_line_and_exit_2(arguments: tuple[str, ...], said
     assert "Traceback" not in printed.err
 
 
-@pytest.mark.parametrize("command", ["doctor", "cases", "build", "isa --rows", "notebooks list"])
+@pytest.mark.parametrize("command", ["doctor", "cases", "build", "isa --rows", "isa --coverage", "notebooks list"])
 def test_what_prints_a_table_prints_json(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([*command.split(), "--json"]) == 0
     data = json.loads(capsys.readouterr().out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sparse_mla.build import find_toolchain
 from sparse_mla.gfx950.isa import Operand, Row
 from sparse_mla.gfx950.machine import Memory, run_snippet
 from tests.gfx950.statements import Statement
@@ -328,3 +330,12 @@ def written_out(row: Row, columns: Mapping[str, Words]) -> Forms:
         return {}
     number = int(columns[name][0, 0]) & (0xFFFFFFFF if name == "k" else 0xFFFF)
     return {name: Constant(hex(number), (number,))}
+
+
+def rejected(lines: list[str], arch: str = "gfx950") -> dict[str, str]:
+    """Which lines LLVM's assembler does not take for a processor, with its words."""
+    flags = f"--target=amdgcn-amd-amdhsa -mcpu={arch} -x assembler -c - -o /dev/null"
+    text = "label:\n" + "\n".join(lines) + "\n"
+    done = subprocess.run([*find_toolchain().clang, *flags.split()], input=text, capture_output=True, text=True)
+    found = [line.split(":", 4) for line in done.stderr.splitlines() if line.startswith("<stdin>:")]
+    return {lines[int(number) - 2]: words for _, number, _, _, words in found}

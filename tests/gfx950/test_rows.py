@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
@@ -12,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sparse_mla.build import find_toolchain
 from sparse_mla.gfx950.isa import ARCHES, ROWS, Operand, Row
+from sparse_mla.tables import coverage
 from tests.gfx950 import statements_memory
+from tests.gfx950.coverage import TESTS
 from tests.gfx950.harness import (
     FULL,
     SLOT,
@@ -28,12 +28,13 @@ from tests.gfx950.harness import (
     edges,
     random_registers,
     random_words,
+    rejected,
     span,
     split,
     wanted,
     written_out,
 )
-from tests.gfx950.statements import STATED, TAKEN, Statement, sext
+from tests.gfx950.statements import TAKEN, Statement, sext
 from tests.gfx950.statements_formats import APART, NO_EFFECT, SALU, SIX, VALU, WRITTEN_OUT
 from tests.gfx950.statements_matrix import SPECS
 
@@ -51,7 +52,13 @@ def random_columns(row: Row, rng: np.random.Generator, **how: Any) -> dict[str, 
 
 
 def test_every_row_is_stated_and_every_statement_is_a_row() -> None:
-    assert set(ROWS) == {*STATED, *SPECS, *SALU, *VALU, *APART, *NO_EFFECT, *SIX}
+    assert set(ROWS) == set().union(*TESTS.values())
+
+
+def test_coverage_names_a_row_that_no_test_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {row["untested"] for row in coverage()} == {"", "none"}
+    monkeypatch.setitem(ROWS, "v_new_b32", replace(ROWS["v_not_b32"], mnemonic="v_new_b32"))
+    assert [row["family"] for row in coverage() if row["untested"] == "v_new_b32"] == ["VALU", "total"]
 
 
 @pytest.mark.parametrize("name", SALU)
@@ -89,15 +96,6 @@ def test_vector(name: str) -> None:
         # The manual does not say what EXEC does to the swaps.
         how = Written(masks | written_out(row, columns), modifiers=modifiers, alias=alias)
         check(row, VALU[name], columns, rng, how, imm=imm, exec_mask=FULL if "swap" in name else MASKS[i % 5], scc=i % 2)
-
-
-def rejected(lines: list[str], arch: str = "gfx950") -> dict[str, str]:
-    """Which lines LLVM's assembler does not take for a processor, with its words."""
-    flags = f"--target=amdgcn-amd-amdhsa -mcpu={arch} -x assembler -c - -o /dev/null"
-    text = "label:\n" + "\n".join(lines) + "\n"
-    done = subprocess.run([*find_toolchain().clang, *flags.split()], input=text, capture_output=True, text=True)
-    found = [line.split(":", 4) for line in done.stderr.splitlines() if line.startswith("<stdin>:")]
-    return {lines[int(number) - 2]: words for _, number, _, _, words in found}
 
 
 def example(row: Row) -> str:
