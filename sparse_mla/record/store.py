@@ -34,8 +34,10 @@ def save(recording: Recording, folder: str | Path) -> Path:
         path.unlink(missing_ok=True)
         if rows_here := len(frame):
             rows[name] = rows_here
-            with path.open("wb") as file:
-                np.savez_compressed(file, **_arrays(TABLES[name], frame))
+            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+                for column, values in _arrays(TABLES[name], frame).items():
+                    np.lib.format.write_array(data := BytesIO(), values, allow_pickle=False)
+                    file.writestr(zipfile.ZipInfo(f"{column}.npy"), data.getvalue(), zipfile.ZIP_DEFLATED)  # no date in it
     manifest.write_text(json.dumps(recording.manifest.as_dict() | {"tables": rows}, indent=1, sort_keys=True) + "\n")
     return folder
 
