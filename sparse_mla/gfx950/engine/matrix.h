@@ -107,6 +107,31 @@ MULTIPLY(multiply4_i, u32, 4, sum[i] += x * y)
 MULTIPLY(multiply16_i, u32, 16, sum[i] += x * y)
 MULTIPLY(multiply32_i, u32, 32, sum[i] += x * y)
 
+// One block of 16 x 16 whose A and B are bf16, where the host's registers hold D: B comes straight from its registers, a dword
+// two rows; A is laid out first, one lane group at a time, because a multiplication takes a number in memory for all its columns.
+typedef VEC(f32, 16) row16f;
+INLINE void multiply_bf16(Wave* w, u32 d, u32 c, u32 a, u32 b, Shape s) {
+  row16f sum[16];
+  row16 left[4][2];
+  u32 registers = lane_items(s) / 2;
+  UNROLL for (u32 i = 0; i < 16; ++i) sum[i] = c & 1 ? (row16f)AT(f32, w, c & ~1u) : AT(row16f, w, c + row_at(s, 0, i));
+  for (u32 g = 0; g < 4; ++g) {
+    for (u32 r = 0; r < registers; ++r) {
+      row16 x = AT(row16, w, a + 4 * (LANES * r + 16 * g));
+      left[r][0] = x << 16, left[r][1] = x & 0xffff0000u;
+    }
+    __asm__ volatile("" : : "r"(left) : "memory");   // else they stay in registers, and every number is first broadcast to one
+    for (u32 r = 0; r < registers; ++r) {
+      row16 x = AT(row16, w, b + 4 * (LANES * r + 16 * g));
+      row16f even = (row16f)(x << 16), odd = (row16f)(x & 0xffff0000u);
+      const f32* at = (const f32*)left[r];
+      UNROLL for (u32 i = 0; i < 16; ++i) sum[i] = fma((row16f)at[i], even, sum[i]);
+      UNROLL for (u32 i = 0; i < 16; ++i) sum[i] = fma((row16f)at[16 + i], odd, sum[i]);
+    }
+  }
+  UNROLL for (u32 i = 0; i < 16; ++i) AT(row16f, w, d + row_at(s, 0, i)) = sum[i];
+}
+
 // ---- the model of CDNA3 ------------------------------------------------------------------------------------------
 INLINE f64 pow2_of(i32 n) { u64 bits = (u64)(n + 1023) << 52; f64 r; __builtin_memcpy(&r, &bits, 8); return r; }
 INLINE i64 down(i64 x, i32 n) { return x >> (n < 63 ? n : 63); }   // rounds down
@@ -193,14 +218,18 @@ static void by_element(Wave* w, u32 d, u32 c, Shape s, u32 n, const Format* fa, 
 typedef struct { u32 a[2048], b[2048]; } __attribute__((aligned(256))) Unpacked;
 INLINE void mfma_of(const Op* o, Wave* w, Shape s, const Format* fa, const Format* fb, const f64* scales) {
   Unpacked x;
+  u32 d = o->o[0], c = o->o[3], plain = w->launch->mfma_model == MFMA_PLAIN;
+  if (VECTOR_ROWS(16) == 16 && fa == &format_bf16 && fb == fa && s.m == 16 && s.blocks == 1 && plain) {
+    multiply_bf16(w, d, c, o->o[1], o->o[2], s);
+    return;
+  }
   unpack(w, o->o[1], s, *fa, x.a);
   unpack(w, o->o[2], s, *fb, x.b);
-  u32 d = o->o[0], c = o->o[3];
   if (fa->special == INTEGER) {
     if (s.m == 4) multiply4_i(w, d, c, s, x.a, x.b, 0);
     if (s.m == 16) multiply16_i(w, d, c, s, x.a, x.b, 0);
     if (s.m == 32) multiply32_i(w, d, c, s, x.a, x.b, 0);
-  } else if (UNLIKELY(w->launch->mfma_model != MFMA_PLAIN) && !(fa->bits == 32 && fa->special == IEEE)) {
+  } else if (UNLIKELY(!plain) && !(fa->bits == 32 && fa->special == IEEE)) {
     by_element(w, d, c, s, s.k, fa, fb, x.a, x.b, 0, scales);
   } else {
     if (s.m == 4) multiply4(w, d, c, s, x.a, x.b, 0);

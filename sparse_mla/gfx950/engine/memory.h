@@ -67,11 +67,14 @@ u32 find_pointers(Wave* w, const Uv* address, u64 size, u8** pointers);
 INLINE u32 global_pointers(Wave* w, const Op* o, u32 vaddr, u32 saddr, u64 size, u8** pointers, u64* bad) {
   Uv a = saddr ? get_M(w, saddr) + to_U(AT(uv, w, vaddr)) : get_U(w, vaddr);
   a += (u64)o->imm;
-  const Range* r = w->range;
-  Uv off = a - r->base;
-  u64 inside = mask_bits(to_i(off < r->size) & to_i(r->size - off >= size));
-  *(Uv*)pointers = off + (u64)r->host;
-  if (!(exec_of(w) & ~inside)) return LANES;
+  for (u32 tries = 0; tries < 2; ++tries) {   // the buffer hit last, then that of the first active lane
+    const Range* r = w->range;
+    Uv off = a - r->base;
+    u64 outside = exec_of(w) & ~mask_bits(to_i(off < r->size) & to_i(r->size - off >= size));
+    *(Uv*)pointers = off + (u64)r->host;
+    if (!outside) return LANES;
+    if (!tries) host_address(w, a[__builtin_ctzll(exec_of(w))], size);
+  }
   u32 lane = find_pointers(w, &a, size, pointers);   // by pointer: without AVX-512 there is no ABI for such a vector
   if (UNLIKELY(lane < LANES)) *bad = a[lane];
   return lane;
@@ -109,15 +112,40 @@ INLINE u32 lds_outside(Wave* w, uv address, u64 offset, u64 size) {   // the fir
     if (UNLIKELY(out < LANES)) return fault(w, o, FAULT_LDS, out, V(va, out) + (u32)(offset), size); \
   } while (0)
 #define LDS_AT(lane) (lds + (i32)address[lane])
+// Mostly the lanes in a row of 16 read side by side: then each row is one load.
+typedef VEC(u32, 16) row16;
+INLINE u32 side_by_side(const u32* address, u32 size) {
+  const row16 lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  row16 a[4];
+  __builtin_memcpy(a, address, sizeof a);
+  VEC(i32, 16) apart = a[0] != address[0] + lanes * size;
+  for (u32 r = 1; r < 4; ++r) apart |= a[r] != address[16 * r] + lanes * size;
+  return !__builtin_reduce_or(apart);
+}
+#define READ_ROWS(T, dst, y_of_old)                                                                  \
+  if (exec_of(w) == ~0ull && side_by_side(address, sizeof(T))) {                                     \
+    for (u32 lane = 0; lane < LANES; lane += 16) {                                                   \
+      VEC(T, 16) x;                                                                                  \
+      row16 old, y;                                                                                  \
+      __builtin_memcpy(&x, LDS_AT(lane), sizeof x);                                                  \
+      __builtin_memcpy(&old, &V(dst, lane), sizeof old);                                             \
+      y = (row16)__builtin_convertvector(x, VEC(i32, 16));                                           \
+      y = y_of_old;                                                                                  \
+      __builtin_memcpy(&V(dst, lane), &y, sizeof y);                                                 \
+    }                                                                                                \
+    NEXT;                                                                                            \
+  }
 #define DS_READ(T, N)                                                                                \
   LDS_CHECK(o->o[1], o->imm, sizeof(T) * N);                                                         \
   u8* lds = w->lds + o->imm;                                                                         \
   const u32* address = &V(o->o[1], 0);                                                               \
+  if (N == 1) READ_ROWS(T, o->o[0], y);                                                              \
   GATHER(T, N, o->o[0], LDS_AT)
 #define DS_READ_D16(T, shift)                                                                        \
   LDS_CHECK(o->o[1], o->imm, sizeof(T));                                                             \
   u8* lds = w->lds + o->imm;                                                                         \
   const u32* address = &V(o->o[1], 0);                                                               \
+  READ_ROWS(T, o->o[0], (old & ~(0xffffu << shift)) | (y & 0xffffu) << shift);                       \
   GATHER_D16(T, o->o[0], shift, LDS_AT)
 #define DS_WRITE(T, N, shift)                                                                        \
   LDS_CHECK(o->o[0], o->imm, sizeof(T) * N);                                                         \
