@@ -442,7 +442,9 @@ class _Decoder:
         for key, value in _FLOAT_MODE.items():
             if self.kernel.descriptor.get(key, value) != value:
                 raise AssemblyError(f"{self.kernel.name}: .amdhsa_{key} must be {value}: other float modes are not modelled")
-        leaders = {0, *labels.values()}
+        # Most labels only serve debug information: blocks begin at those that instructions name, and at functions.
+        named = {arg.value for ins in instructions for arg in ins.args if arg.kind == "label"}
+        leaders = {0, *(at for label, at in labels.items() if label in named or label[0] != ".")}
         for i, ins in enumerate(instructions):
             if (found := row_of(ins.mnemonic, self.kernel.arch)) and found[0].unit in _ENDS_BLOCK:
                 leaders.add(i + 1)
