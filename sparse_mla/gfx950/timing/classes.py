@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -20,33 +21,18 @@ from sparse_mla.gfx950.timing.device import Device
 PORTS = ("VALU", "SALU", "LDS", "VMEM", "BRANCH", "NONE")  # one instruction a slot each, but NONE: waits and nops
 VALU, SALU, LDS, VMEM, BRANCH, NONE = range(6)
 # What an instruction is to the rules and to the time split.
-KINDS = (
-    "valu",
-    "trans",
-    "packed",
-    "mfma",
-    "salu",
-    "smem",
-    "lds",
-    "load",
-    "store",
-    "atomic",
-    "branch",
-    "wait",
-    "nop",
-    "barrier",
-    "end",
-)
+KINDS = ("valu", "trans", "packed", "mfma", "salu", "smem", "lds", "load", "store", "atomic", "branch", "wait", "nop", "barrier",
+         "end")  # fmt: skip
 (K_VALU, K_TRANS, K_PACKED, K_MFMA, K_SALU, K_SMEM, K_LDS, K_LOAD, K_STORE, K_ATOMIC, K_BRANCH, K_WAIT, K_NOP, K_BARRIER,
  K_END) = range(len(KINDS))  # fmt: skip
-SCALAR, VECTOR = 128, 512  # registers of a wave: AGPRs are vector registers 256 and up
 _RANGE = [("first", "u2"), ("count", "u2")]
 DESC = np.dtype(
-    [(name, "u1") for name in ("port", "kind", "hold", "pair", "port_hold", "any_salu", "dwords", "to_lds")]
+    [(name, "u1") for name in ("port", "kind", "hold", "pair", "port_hold", "any_salu", "dwords", "to_lds", "priority", "buffer")]
     + [("next", "u1", len(PORTS)), ("vm", "u1"), ("lgkm", "u1")]
     + [(name, "u2") for name in ("pipe", "shadow", "latency", "service", "stall", "bytes")]
     + [("address", "u4")]
-    + [("swrite", _RANGE, 2), ("sread", _RANGE, 4), ("vwrite", _RANGE, 2), ("vaddress", _RANGE, 2)]
+    + [("swrite", _RANGE, 2), ("sread", _RANGE, 4), ("vwrite", _RANGE, 2), ("vaddress", _RANGE, 2)],
+    align=True,
 )
 _NEVER, _WITH_ANY, _WITH_SIMPLE = 0, 1, 2  # pairing of two VALU instructions of different waves
 _PREFIXES = (
@@ -66,23 +52,18 @@ _PREFIXES = (
 _HALF_PAIRING = re.compile(r"v_(cmpx?|ldexp|cvt|mul_(lo|hi)|mad_[ui]64)_")
 
 
-def _row(ins: Instruction, arch: str) -> tuple[Row, str]:
+def _row(ins: Instruction, arch: str) -> Row:
     """The row, its widths true; one made up from the name where there is none."""
     found = row_of(ins.mnemonic, arch)
     if found is None:
-        for pattern, unit, latency in _PREFIXES:
-            if re.fullmatch(pattern, ins.mnemonic):
-                break
-        else:
-            unit, latency = ("VMEM", "load") if "_" in ins.mnemonic else ("WAIT", "wait")
-        return table(unit, f"{ins.mnemonic} | @NEXT", latency=latency)[0], ""
-    row, suffix = found
+        known = ((unit, latency) for pattern, unit, latency in _PREFIXES if re.fullmatch(pattern, ins.mnemonic))
+        unit, latency = next(known, ("VMEM", "load") if "_" in ins.mnemonic else ("WAIT", "wait"))
+        return table(unit, f"{ins.mnemonic} | @NEXT", latency=latency)[0]
+    row = found[0]
     if row.unit == "MFMA":
-        try:
-            row = controls(row, dict(ins.modifiers)).row
-        except ValueError:
-            pass
-    return row, suffix
+        with suppress(ValueError):
+            return controls(row, dict(ins.modifiers)).row
+    return row
 
 
 def _operands(row: Row, ins: Instruction) -> list[tuple[Operand, Arg]]:
@@ -109,13 +90,12 @@ def describe(instructions: Sequence[Instruction], device: Device, arch: str = "g
 
 def _describe(ins: Instruction, device: Device, arch: str) -> np.void:
     d = np.zeros((), DESC)
-    row, _ = _row(ins, arch)
+    row = _row(ins, arch)
     constant = device.cycles
     slot = constant("slot")
     d["next"], d["hold"], d["pair"], d["vm"], d["lgkm"], d["port_hold"] = slot, slot, _NEVER, 255, 255, slot
-    d["bytes"] = _bytes(ins, row)
+    d["bytes"], d["priority"] = _bytes(ins, row), 255
     name, pairs = row.mnemonic, _operands(row, ins)
-    width = max([x.count for _, x in pairs if x.kind in "va"] or [1])
     d["dwords"] = _dwords(row)
     if row.unit in ("VALU", "MFMA"):
         d["port"], d["kind"] = VALU, K_MFMA if row.unit == "MFMA" else K_VALU
@@ -135,6 +115,7 @@ def _describe(ins: Instruction, device: Device, arch: str) -> np.void:
         kind = {"store": K_STORE, "atomic": K_ATOMIC}.get(row.latency, K_LOAD)
         d["port"], d["kind"] = VMEM, kind
         d["to_lds"] = "lds" in ins.modifiers or "_lds_" in name
+        d["buffer"] = name.startswith(("buffer_", "tbuffer_"))
     elif row.unit == "BRANCH":
         ends = name.startswith("s_endpgm")
         d["port"], d["kind"] = (NONE, K_END) if ends else (BRANCH, K_BRANCH)
@@ -143,7 +124,6 @@ def _describe(ins: Instruction, device: Device, arch: str) -> np.void:
     else:
         _internal(d, name, ins, slot)
     _registers(d, row, name, pairs)
-    assert width
     return d
 
 
@@ -211,12 +191,16 @@ def _internal(d: np.ndarray, name: str, ins: Instruction, slot: int) -> None:
             counts = {"vmcnt": str(code & 15 | code >> 10 & 48), "lgkmcnt": str(code >> 8 & 15)}
         d["vm"], d["lgkm"] = int(counts.get("vmcnt", 255)), int(counts.get("lgkmcnt", 255))
     elif name in ("s_nop", "v_nop"):
-        n = int(ins.args[0].value) if ins.args and isinstance(ins.args[0].value, int) else 0
         d["kind"] = K_NOP
-        d["next"] = slot * (1 + n)
+        d["next"] = slot * (1 + _number(ins))
     elif name == "s_sleep":
-        n = int(ins.args[0].value) if ins.args and isinstance(ins.args[0].value, int) else 0
-        d["kind"], d["stall"] = K_NOP, 64 * n
+        d["stall"] = 64 * _number(ins)
+    elif name == "s_setprio":
+        d["priority"] = _number(ins) & 3
+
+
+def _number(ins: Instruction) -> int:
+    return int(ins.args[0].value) if ins.args and isinstance(ins.args[0].value, int) else 0
 
 
 def _dwords(row: Row) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sparse_mla.gfx950.native import build_shared_object
+from sparse_mla.gfx950.timing.classes import DESC
 from sparse_mla.gfx950.timing.device import Device, device
 
 ENGINE = Path(__file__).with_name("engine")
@@ -26,6 +27,34 @@ class Constants(c.Structure):
     _fields_ = _fields()
 
 
+_POINTERS = ("descs", "blocks", "accesses", "streams", "offsets", "instructions", "waves", "events", "counters", "fetched")
+
+
+class LaunchTime(c.Structure):
+    """chip.c's LaunchTime: one launch to be timed, and what came out."""
+
+    _fields_ = [
+        *((name, c.c_void_p) for name in _POINTERS),
+        *((name, c.c_uint64) for name in ("start", "end", "n_events", "capacity")),
+        *(
+            (name, c.c_uint32)
+            for name in ("n_descs", "n_groups", "n_waves", "per_cu", "per_simd", "traced_cu", "n_lines", "failed")
+        ),
+    ]
+
+
+class Chip(c.Structure):
+    """chip.c's Chip: the state of one simulation."""
+
+    _fields_ = [
+        *(
+            (name, c.c_void_p)
+            for name in ("k", "memory", "cus", "pool", "free", "heap", "groups", "resident", "se_free", "address_free")
+        ),
+        *((name, c.c_uint32) for name in ("n_free", "n_heap", "pool_size", "age", "fixed")),
+    ]
+
+
 def constants(of: Device) -> Constants:
     """The values of a device as the engine takes them."""
     return Constants(*(int(x.value) if x.whole else x.value for x in (of.constants[name] for name, _ in _fields())))
@@ -40,4 +69,14 @@ def _header() -> str:
 def library() -> c.CDLL:
     """The engine, compiled on first use."""
     units = [(path.stem, _header() + path.read_text()) for path in sorted(ENGINE.glob("*.c"))]
-    return c.CDLL(str(build_shared_object("timing", units, ENGINE, "the timing model")))
+    made = c.CDLL(str(build_shared_object("timing", units, ENGINE, "the timing model")))
+    made.memory_bytes.restype = c.c_uint64
+    made.memory_start.argtypes = (c.c_void_p, c.c_void_p)
+    for name, ours in (("Chip", c.sizeof(Chip)), ("LaunchTime", c.sizeof(LaunchTime)), ("Desc", DESC.itemsize)):
+        assert size_of(name, made) == ours, name
+    return made
+
+
+def size_of(struct: str, of: c.CDLL | None = None) -> int:
+    """Bytes of one of the engine's structs."""
+    return c.c_uint32.in_dll(of or library(), f"sizeof_{struct}").value

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes as c
 import json
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,9 +18,9 @@ import numpy as np
 
 from sparse_mla.errors import AssemblyError, InputError
 from sparse_mla.gfx950.assembly import Instruction, parse_instruction
-from sparse_mla.gfx950.timing.classes import DESC, K_BARRIER, K_BRANCH, K_WAIT, KINDS, describe
+from sparse_mla.gfx950.timing.classes import K_BARRIER, K_WAIT, KINDS, describe
 from sparse_mla.gfx950.timing.device import Device, device
-from sparse_mla.gfx950.timing.native import Constants, constants, library
+from sparse_mla.gfx950.timing.native import constants, library, size_of
 
 _EVENT = np.dtype([("at", "u8"), ("until", "u8"), ("wave", "u4"), ("desc", "u4"), ("simd", "u4"), ("taken", "u1")], align=True)
 _PREDICTED = np.dtype([("at", "u8"), ("cause", "u1"), ("idle", "u1")], align=True)
@@ -96,7 +95,7 @@ def replay(recording: Recording, on: Device | None = None) -> Replayed:
         events, first = _events(waves, number, descs)
         most = max(most, _overlap(waves))
         out = np.zeros(len(events), _PREDICTED)
-        sizes = [c.c_uint32.in_dll(lib, f"sizeof_{name}").value for name in ("WaveState", "Simd", "Cu")]
+        sizes = [size_of(name) for name in ("WaveState", "Simd", "Cu")]
         state = [np.zeros(size * n, np.uint8) for size, n in zip(sizes, (len(waves), 4, 1), strict=True)]
         lib.replay(
             c.byref(k), descs.ctypes.data_as(c.c_void_p), events.ctypes.data_as(c.c_void_p), c.c_uint64(len(events)),
@@ -175,7 +174,7 @@ def main(arguments: Sequence[str]) -> int:
         s = summary(done)
         by = ", ".join(f"{name} {n}" for name, n in list(misses(done).items())[:6])
         print(
-            f"{re.sub('_gfx950$', '', folder.parent.name):34}{done.waves_per_simd:7}{s['instructions']:13,}{100 * s['exact']:7.1f}%"
+            f"{folder.parent.name.removesuffix('_gfx950'):34}{done.waves_per_simd:7}{s['instructions']:13,}{100 * s['exact']:7.1f}%"
             f"{100 * s['near']:8.1f}%{100 * s['exact_without_waits']:8.1f}%  {by}"
         )
     return 0

@@ -16,8 +16,9 @@ When earliest(const Constants* k, const Simd* s, const WaveState* w, const Desc*
     if (d->port == SALU) later(&x, w->salu_ready, C_DEPENDENCY, 1);
     if (x.at < w->scalar_until)   // a vector instruction's scalar result takes longer to the scalar unit, longest to a branch
       for (u32 i = 0; i < 4 && d->sread[i].count; ++i)
-        for (u32 r = d->sread[i].first; r < d->sread[i].first + d->sread[i].count; ++r)
-          later(&x, w->scalar[r & 127] + (d->port == BRANCH && w->scalar[r & 127] ? k->vcc_to_branch - k->valu_to_salu : 0), C_DEPENDENCY, 1);
+        for (u32 j = 0; j < SCALAR_RING; ++j)
+          if (overlaps(d->sread[i], w->scalar[j]))
+            later(&x, w->scalar_ready[j] + (d->port == BRANCH ? k->vcc_to_branch - k->valu_to_salu : 0), C_DEPENDENCY, 1);
   }
   if (d->port == VALU) {
     if (x.at < w->address_until)   // it overwrites what the address unit has still to read
@@ -52,23 +53,27 @@ void issue(const Constants* k, Simd* s, WaveState* w, const Desc* d, u64 t, int 
     if (d->pipe) { s->pipe_free = t + d->pipe; s->shadow_until = t + d->shadow; }
     if (d->kind == K_TRANS) s->unpaired_until = t + d->hold;
     if (d->any_salu) w->salu_ready = t + k->valu_to_salu;
-    for (u32 i = 0; i < 2 && d->swrite[i].count; ++i)
-      for (u32 r = d->swrite[i].first; r < d->swrite[i].first + d->swrite[i].count; ++r)
-        w->scalar[r & 127] = t + k->valu_to_salu;
+    for (u32 i = 0; i < 2 && d->swrite[i].count; ++i) {
+      u32 j = w->n_scalar++ % SCALAR_RING;
+      w->scalar[j] = d->swrite[i];
+      w->scalar_ready[j] = t + k->valu_to_salu;
+    }
     if (d->swrite[0].count) w->scalar_until = t + k->vcc_to_branch;
   } else if (d->port != NONE) {
     s->port[d->port] = t + d->port_hold;
   }
 }
 
-// An LDS instruction that issues at t: when its data are back. Each pair of SIMDs has its own path to the banks.
-u64 lds_done(const Constants* k, Cu* cu, Simd* s, u32 simd, const Desc* d, u64 t, u32 extra) {
-  u64* busy = &cu->lds_free[simd >> 1 & 1];
-  u64 done = t + d->latency + extra, after = *busy + d->service + extra;
+// An LDS instruction that issues at t: when its data are back. Each pair of SIMDs has a path to the banks, which all share: a
+// phase of an access takes them for a clock, and those beyond the ones that its width needs (conflicts) come on top of the latency.
+u64 lds_done(Cu* cu, Simd* s, u32 simd, const Desc* d, u64 t, u32 phases, u32 extra) {
+  u64* pair = &cu->lds_pair[simd >> 1 & 1];
+  u64 done = t + d->latency + extra, after = *pair + d->service, banks = cu->lds_banks + phases;
   if (after > done) done = after;
-  *busy = done;
+  if (banks > done) done = banks;
+  *pair = done;
+  cu->lds_banks = done;
   s->lds[s->n_lds++ % LDS_RING] = done - d->latency - extra;   // it left the queue when its service began
-  (void)k;
   return done;
 }
 

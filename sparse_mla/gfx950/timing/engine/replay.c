@@ -18,7 +18,7 @@ void replay(const Constants* k, const Desc* descs, const Recorded* events, u64 n
     if (d->kind == K_WAIT || d->kind == K_BARRIER)
       for (u32 p = 0; p < PORTS; ++p)
         if (e->until > w->ready[p]) w->ready[p] = e->until;
-    if (d->kind == K_LDS) lds_done(k, cu, s, e->simd, d, e->at, 0);
+    if (d->kind == K_LDS) lds_done(cu, s, e->simd, d, e->at, 0, 0);
     if (d->port == VMEM) {
       u64 start = e->at > address_free ? e->at : address_free;
       address_free = start + address_cycles(k, d->dwords, 64);

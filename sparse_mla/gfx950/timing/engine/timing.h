@@ -17,6 +17,8 @@ typedef struct {           // one static instruction; classes.py fills it in
   u8 any_salu;             // its result holds back every scalar instruction of the wave
   u8 dwords;               // of data, a lane
   u8 to_lds;
+  u8 priority;             // s_setprio's, 255 for all others
+  u8 buffer;               // VMEM through a buffer resource
   u8 next[PORTS];          // cycles from its issue until the wave's next instruction of each port
   u8 vm, lgkm;             // s_waitcnt: what may stay outstanding
   u16 pipe, shadow;        // matrix pipe; no packed fp32 and no second VALU meanwhile
@@ -29,6 +31,7 @@ typedef struct {           // one static instruction; classes.py fills it in
   Registers vwrite[2], vaddress[2];   // vector registers: results; addresses and data of memory instructions
 } Desc;
 
+#define SCALAR_RING 8
 #define LDS_RING 16
 #define VMEM_RING 16
 typedef struct {
@@ -47,19 +50,36 @@ typedef struct {
   u64 ready[PORTS];        // earliest issue of its next instruction
   u64 salu_ready;          // after v_readlane, for any scalar instruction
   u64 scalar_until;        // some scalar register is not readable before
-  u64 scalar[128];         // by register: when the scalar unit can read what a vector instruction wrote
+  Registers scalar[SCALAR_RING];       // the last ones that vector instructions wrote
+  u64 scalar_ready[SCALAR_RING];       // when the scalar unit can read them
   u64 address_until;       // some vector register is still being read by the address unit
   Registers held[VMEM_RING][2];
   u64 held_until[VMEM_RING];
-  u32 n_held, id;
+  u32 n_held, n_scalar, id;
 } WaveState;
 
-typedef struct Cu { u64 lds_free[2]; } Cu;   // of each pair of SIMDs
+typedef struct { u64 lds_pair[2], lds_banks; } Cu;   // when the path of each pair of SIMDs is free, and when the banks are
 
 typedef struct { u64 at; u8 cause, idle; } When;   // idle: the recorder would show a gap instead of a stall
 
 When earliest(const Constants* k, const Simd* s, const WaveState* w, const Desc* d);
 void issue(const Constants* k, Simd* s, WaveState* w, const Desc* d, u64 t, int taken);
-u64 lds_done(const Constants* k, Cu* cu, Simd* s, u32 simd, const Desc* d, u64 t, u32 extra);
+u64 lds_done(Cu* cu, Simd* s, u32 simd, const Desc* d, u64 t, u32 phases, u32 extra);
 u32 address_cycles(const Constants* k, u32 dwords, u32 lanes);
 void vmem_taken(Simd* s, WaveState* w, const Desc* d, u64 accept);
+
+// ---- memory --------------------------------------------------------------------------------------------------------
+enum { MEMORY_LOAD, MEMORY_STORE, MEMORY_ATOMIC, MEMORY_TO_LDS, MEMORY_SMEM };   // bits 0..2 of `kind`; above: sc0 8, sc1 16, nt 32
+typedef struct {
+  u64 accept;   // when the CU's address unit has taken the instruction
+  u64 done;     // when its data are back, or the store is acknowledged; the caller sees to the order
+  u8 level;     // furthest touched: 1 L1, 2 L2, 3 MALL, 4 HBM
+  u32 queued;   // of done - t: cycles of waiting for bandwidth or queues
+} MemoryTime;
+typedef struct Memory Memory;
+u64 memory_bytes(const Constants* k);                  // of one Memory, which starts zeroed
+void memory_start(Memory* m, const Constants* k);
+void memory_launch(Memory* m);                         // another kernel of the sequence begins
+// In nondecreasing t. cu counts through the chip; lines: distinct ones of 128 bytes (64 for scalar loads).
+MemoryTime memory_access(Memory* m, u32 cu, u64 t, u32 kind, u32 dwords, u32 lanes, const u32* lines, u32 n_lines);
+MemoryTime fixed_access(const Constants* k, u64* address_free, u32 cu, u64 t, u32 kind, u32 dwords, u32 lanes, u32 latency);

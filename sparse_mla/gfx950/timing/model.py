@@ -1,0 +1,194 @@
+"""How long traced launches take on a device: `simulate`. The rules are docs/timing.md's and engine/*.c's."""
+
+from __future__ import annotations
+
+import ctypes as c
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from sparse_mla.errors import InputError
+from sparse_mla.gfx950.assembly import Kernel
+from sparse_mla.gfx950.machine import Launched
+from sparse_mla.gfx950.timing.classes import describe
+from sparse_mla.gfx950.timing.counters import COUNTERS, counters
+from sparse_mla.gfx950.timing.device import Device
+from sparse_mla.gfx950.timing.native import Chip, LaunchTime, constants, library, size_of
+
+CAUSES = ("issue", "arbitration", "dependency", "mfma", "lds", "memory", "bandwidth", "barrier", "launch")
+_N = len(CAUSES)
+INSTRUCTION = np.dtype([(name, "i8") for name in ("hit", "latency", "stall", "idle")] + [("cause", "i8", _N)])
+WAVE = np.dtype(
+    [(name, "u4") for name in ("workgroup", "wave", "xcd", "se", "cu", "simd", "slot", "pad")]
+    + [("begin", "i8"), ("end", "i8"), ("cause", "i8", _N)]
+)
+EVENT = np.dtype(
+    [
+        ("wave", "u4"),
+        ("pc", "u4"),
+        ("time", "i8"),
+        ("stall", "u4"),
+        ("duration", "u4"),
+        ("category", "u1"),
+        ("cause", "u1"),
+        ("pad", "u1", 6),
+    ]
+)
+FIXED_LATENCY = 284  # cycles of memory="fixed": a direct-to-LDS load from L2 (docs/timing.md)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One launch. `start`, `end`: shader clocks from the sequence's start. Structured arrays: `instructions` [static
+    instruction] of INSTRUCTION, cycles summed over all waves; `waves` of WAVE; `events` of EVENT, the thread trace of the
+    traced CUs in ATT's meaning. `counters`: rocprof's names, modelled where they are not counts."""
+
+    launched: Launched
+    start: int
+    end: int
+    instructions: np.ndarray = field(repr=False)
+    waves: np.ndarray = field(repr=False)
+    events: np.ndarray = field(repr=False)
+    counters: dict[str, int] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A sequence of launches on `device`. `low`, `high`: microseconds with every uncertain constant at its optimistic and at
+    its pessimistic end. `split`: share of each cause in all waves' time."""
+
+    device: Device
+    kernels: tuple[Timed, ...]
+    cycles: int
+    microseconds: float
+    low: float
+    high: float
+    split: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Occupancy:
+    """What of a kernel fits: waves of a SIMD, workgroups of a CU, and what limits them (`waves`, `VGPRs`, `LDS`)."""
+
+    waves_per_simd: int
+    groups_per_cu: int
+    limiter: str
+
+
+def occupancy(kernel: Kernel, waves: int, lds_bytes: int, device: Device) -> Occupancy:
+    """Occupancy of workgroups of `waves` waves with `lds_bytes` of LDS. Raises InputError where not even one fits."""
+    of = device.cycles
+    vgprs = kernel.descriptor.get("next_free_vgpr", kernel.registers["v"] + kernel.registers["a"])
+    granule, lds = of("vgpr_granule"), of("lds_granule")
+    by_vgprs = of("vgprs") // max(granule, -(-vgprs // granule) * granule)
+    per_simd = min(of("wave_slots"), by_vgprs)
+    by_waves = 4 * per_simd // waves
+    by_lds = of("lds_bytes") // (-(-lds_bytes // lds) * lds) if lds_bytes else by_waves
+    groups = min(by_waves, by_lds)
+    if not groups:
+        raise InputError(
+            f"a workgroup of {waves} waves with {vgprs} VGPRs and {lds_bytes} bytes of LDS does not fit a CU of {device.name}"
+        )
+    limiter = "LDS" if by_lds < by_waves else "VGPRs" if by_vgprs < of("wave_slots") else "waves"
+    return Occupancy(per_simd, groups, limiter)
+
+
+def simulate(launches: Sequence[Launched], device: Device, *, band: bool = True, memory: str = "model") -> Timing:
+    """Times launches that run one after the other on one device; each must have been traced (decode(trace=True)).
+
+    `band`: also time them at both ends of all uncertain constants, else `low` and `high` are the value. `memory`: "model" or
+    "fixed", one latency for all accesses. Raises InputError for a launch without a trace, or one that fits no CU.
+    """
+    if not launches:
+        raise InputError("no launches to time")
+    if memory not in ("model", "fixed"):
+        raise InputError(f"memory {memory!r}: there are model and fixed")
+    for one in launches:
+        if one.trace is None:
+            raise InputError(f"{one.kernel.name} was not traced: decode it with trace=True")
+    devices = [device, device.low(), device.high()] if band else [device]
+    library()
+    results: list[tuple[Timed, ...] | BaseException] = [()] * len(devices)
+
+    def one_device(i: int) -> None:
+        try:
+            results[i] = _simulate(launches, devices[i], memory, traced=i == 0)
+        except BaseException as bad:
+            results[i] = bad
+
+    threads = [threading.Thread(target=one_device, args=(i,)) for i in range(len(devices))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    times = [result[-1].end / on.value("clock") * 1e6 for result, on in zip(results, devices, strict=True)]
+    kernels = results[0]
+    total = sum((kernel.waves["cause"].sum(axis=0) for kernel in kernels), np.zeros(_N, np.int64))
+    split = {name: float(x) / max(1, int(total.sum())) for name, x in zip(CAUSES, total, strict=True)}
+    return Timing(device, kernels, kernels[-1].end, times[0], min(times), max(times), split)
+
+
+def _simulate(launches: Sequence[Launched], device: Device, memory: str, traced: bool) -> tuple[Timed, ...]:
+    of, lib, k = device.cycles, library(), constants(device)
+    xcds, ses = of("xcds"), of("ses")
+    cus = xcds * ses * of("cus")
+    waves_of = [one.counts.shape[0] for one in launches]
+    groups_of = [one.trace.offsets.shape[0] for one in launches]
+    pool = min(cus * 4 * of("wave_slots"), max(g * w for g, w in zip(groups_of, waves_of, strict=True)))
+    zeros = lambda size: np.zeros(size + 64, np.uint8)  # noqa: E731
+    state = {
+        "memory": zeros(lib.memory_bytes(c.byref(k))),
+        "cus": zeros(cus * size_of("CuState")),
+        "pool": zeros(pool * size_of("Wave")),
+        "free": zeros(4 * pool),
+        "heap": zeros((pool + 1) * size_of("Event")),
+        "groups": zeros(max(groups_of) * size_of("Group")),
+        "resident": zeros(4 * xcds),
+        "se_free": zeros(8 * xcds * ses),
+        "address_free": zeros(8 * cus),
+    }
+    chip = Chip(c.addressof(k), *(x.ctypes.data for x in state.values()))
+    chip.pool_size, chip.fixed = pool, FIXED_LATENCY if memory == "fixed" else 0
+    lib.memory_start(state["memory"].ctypes.data, c.byref(k))
+    done, start = [], of("launch_start")
+    for one, n_groups, n_waves in zip(launches, groups_of, waves_of, strict=True):
+        state["groups"][:] = 0
+        state["address_free"][:] = 0
+        timed = _launch(lib, chip, one, device, start, n_groups, n_waves, traced)
+        done.append(replace(timed, end=timed.end + of("launch_end")))
+        start = timed.end + of("launch_gap")
+    return tuple(done)
+
+
+def _launch(
+    lib: c.CDLL, chip: Chip, one: Launched, device: Device, start: int, n_groups: int, n_waves: int, traced: bool
+) -> Timed:
+    of, trace = device.cycles, one.trace
+    assert trace is not None
+    fits = occupancy(one.kernel, n_waves, one.lds_bytes, device)
+    descs = describe(one.kernel.instructions, device, one.kernel.arch)
+    blocks = np.array(trace.blocks, np.uint32).reshape(-1, 2)
+    access = np.where(trace.accesses["space"] > 0, 1 + trace.accesses["kind"] + (trace.accesses["cache"] << 4), 0).astype(
+        np.uint8
+    )
+    streams, offsets = np.ascontiguousarray(trace.streams, np.uint32), np.ascontiguousarray(trace.offsets, np.uint64)
+    instructions, waves = np.zeros(len(descs), INSTRUCTION), np.zeros(n_groups * n_waves, WAVE)
+    capacity = one.wave_instructions if traced else 0
+    events = np.empty(capacity, EVENT)
+    counted = np.zeros(len(COUNTERS), np.uint64)
+    n_lines = int(descs["address"][-1]) // 64 + 2
+    fetched = np.zeros((of("xcds") * of("ses") * of("cus") + 1) // 2 * n_lines, np.uint32)
+    arrays = (descs, blocks, access, streams, offsets, instructions, waves, events, counted, fetched)
+    launch = LaunchTime(*(x.ctypes.data for x in arrays), start=start, capacity=capacity)
+    launch.n_descs, launch.n_groups, launch.n_waves = len(descs), n_groups, n_waves
+    launch.per_cu, launch.per_simd, launch.n_lines = fits.groups_per_cu, fits.waves_per_simd, n_lines
+    launch.traced_cu = int(n_groups > of("xcds") * of("ses"))
+    if lib.time_launch(c.byref(chip), c.byref(launch)):
+        raise InputError(f"the trace of {one.kernel.name} does not fit its code: it was traced with another build")
+    events = events[: launch.n_events].copy()
+    return Timed(one, start, int(launch.end), instructions, waves, events, counters(one, counted, start, int(launch.end), device))
