@@ -230,7 +230,7 @@ for _t in ("u32", "i32"):
 SALU |= {f"s_lshl{n}_add_u32": lambda a, b, n=n: ((a << n) + b, (a << n) + b > M32) for n in (1, 2, 3, 4)}
 # Operands that must be constants.
 WRITTEN_OUT = {name: "b" if "cmpk" in name else "a" for name in SALU if name.split("_")[1].endswith("k")}
-WRITTEN_OUT |= {"v_fmamk_f32": "k", "v_fmaak_f32": "k"}
+WRITTEN_OUT |= {"v_fmamk_f32": "k", "v_fmaak_f32": "k", "v_madmk_f16": "k", "v_madak_f16": "k"}
 
 VALU: dict[str, Statement] = {
     "v_cmp_o_f32": lambda a, b: ~np.isnan(a) & ~np.isnan(b),
@@ -374,6 +374,8 @@ TAKEN: dict[str, Statement] = {  # branches
     "s_cbranch_vccnz": lambda scc, vcc, exec: vcc != 0,
     "s_cbranch_execz": lambda scc, vcc, exec: exec == 0,
     "s_cbranch_execnz": lambda scc, vcc, exec: exec != 0,
+    **dict.fromkeys(("s_cbranch_cdbgsys", "s_cbranch_cdbguser"), lambda scc, vcc, exec: False),  # no debugger is attached
+    **dict.fromkeys(("s_cbranch_cdbgsys_or_user", "s_cbranch_cdbgsys_and_user"), lambda scc, vcc, exec: False),
 }  # fmt: skip
 # Waits and hints change no register; what s_endpgm and s_barrier do is in test_launch.py.
 NO_EFFECT = {"s_nop": "7", "s_waitcnt": "vmcnt(0) lgkmcnt(0)", "s_sleep": "1", "s_setprio": "3", "s_sethalt": "0",

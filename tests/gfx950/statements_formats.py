@@ -290,13 +290,75 @@ for _op, _f in _SAVED.items():
     SALU[f"s_{_op}_saveexec_b64"] = lambda a, exec, f=_f: (exec, f(a, exec) & M64 != 0, f(a, exec) & M64)
 # Scalar registers by number, the MODE register, VGPR indexing, calls, traps and clocks: tests of their own.
 APART = {f"s_movrel{x}_b32": "s0, s2" for x in "sd"} | {f"s_movrel{x}_b64": "s[0:1], s[2:3]" for x in "sd"}
+APART["s_sendmsghalt"] = "sendmsg(MSG_INTERRUPT)"
 APART |= {"s_set_gpr_idx_on": "s0, gpr_idx(SRC0)", "s_set_gpr_idx_idx": "s0", "s_set_gpr_idx_mode": "gpr_idx(DST)", "s_trap": "2",
           "s_getreg_b32": "s0, hwreg(HW_REG_MODE)", "s_setreg_b32": "hwreg(HW_REG_MODE, 12, 9), s0", "s_sethalt": "1",
           "s_setreg_imm32_b32": "hwreg(HW_REG_MODE, 12, 9), 1", "s_call_b64": "s[0:1], label", "s_setpc_b64": "s[0:1]",
           "s_swappc_b64": "s[0:1], s[2:3]", "s_memtime": "s[0:1]", "s_memrealtime": "s[0:1]", "s_endpgm_saved": ""}  # fmt: skip
-NO_EFFECT = statements.NO_EFFECT | dict.fromkeys(("s_set_gpr_idx_off", "s_ttracedata", "s_wakeup", "v_nop"), "")
+NO_EFFECT = statements.NO_EFFECT | dict.fromkeys(("s_set_gpr_idx_off", "s_ttracedata", "s_wakeup", "v_nop", "v_clrexcp"), "")
+NO_EFFECT |= {"s_atc_probe": "1, s[4:5], 0x10", "s_atc_probe_buffer": "1, s[4:7], s3"}
 NO_EFFECT |= {"s_sendmsg": "sendmsg(MSG_INTERRUPT)", "s_incperflevel": "1", "s_decperflevel": "1"}
 WRITTEN_OUT = statements.WRITTEN_OUT | {name: "b" if "cmpk" in name else "a" for name in SALU if name.split("_")[1].endswith("k")}
+
+
+def quad_sad(a: Any, b: Any, c: Any, bits: int, masked: bool) -> Any:
+    """Sums of absolute differences between b and four bytes of a that begin one later each, added to fields of c."""
+    fields = [(sad(a >> 8 * k & M32, b, 8, masked) + (c >> bits * k)) % 2**bits for k in range(4)]
+    return sum(x << bits * k for k, x in enumerate(fields))
+
+
+def cube(a: Any, b: Any, c: Any) -> Any:
+    """Face, its two coordinates and twice the main one, for a direction x, y, z."""
+
+    def one(x: float, y: float, z: float) -> tuple[float, ...]:
+        if abs(z) >= abs(x) and abs(z) >= abs(y):
+            return (5.0, -x, -y, 2 * z) if z < 0 else (4.0, x, -y, 2 * z)
+        if abs(y) >= abs(x):
+            return (3.0, x, -z, 2 * y) if y < 0 else (2.0, x, z, 2 * y)
+        return (1.0, z, -y, 2 * x) if x < 0 else (0.0, -z, -y, 2 * x)
+
+    return np.array([one(*xyz) for xyz in zip(a.astype(f64), b.astype(f64), c.astype(f64), strict=True)]).T
+
+
+def normed(x: Any, most: int, signed: bool) -> Any:
+    """[0, 1] or [-1, 1] to integers, to nearest even; NaN is 0."""
+    y = f32(np.clip(x, -1 if signed else 0, 1).astype(f64) * most)
+    return np.where(np.isnan(x), 0, np.rint(y)).astype(np.int64).astype(object) & 0xFFFF
+
+
+def to_byte(x: Any) -> Any:
+    return np.rint(np.clip(np.where(np.isnan(x), 0, x), 0, 255)).astype(np.int64).astype(object)
+
+
+def unfused(a: Any, b: Any, c: Any) -> Any:
+    """Product and sum rounded each to f16; what is denormal, given or got, is a zero."""
+
+    def flushed(x: Any) -> Any:
+        x = x.astype(np.float16)
+        return np.where(np.abs(x) < np.float16(2.0**-14), np.copysign(np.float16(0), x), x).astype(f64)
+
+    return flushed(flushed(flushed(a) * flushed(b)) + flushed(c))
+
+
+def _inverse_tangent(n: int, unit: int) -> int:
+    """unit * atan(1 / n) by its series."""
+    total, term, k = 0, unit // n, 1
+    while term:
+        total, term, k = total + term // k, -(term // (n * n)), k + 2
+    return total
+
+
+_UNIT = 1 << 1300
+_TWO_OVER_PI = 2 * (_UNIT << 1201) // (4 * (4 * _inverse_tangent(5, _UNIT) - _inverse_tangent(239, _UNIT)))  # Machin
+
+
+def two_over_pi(a: int, part: int) -> float:
+    """53 of the first 1201 bits behind the point of 2 / pi, as a number; a large exponent goes further down."""
+    e = a >> 52 & 0x7FF
+    at = part % 32 * 53 + max(0, e - 1077)
+    bits = (_TWO_OVER_PI << at) % 2**1201 >> 1201 - 53
+    return float(Fraction(bits) * Fraction(2) ** (-53 - at + 128 * (e >= 1968)))
+
 
 VALU: dict[str, Statement] = statements.VALU | {
     "v_cndmask_b32": lambda a, b, c: raw(np.where(c.astype(bool), b, a)),
@@ -386,6 +448,23 @@ VALU: dict[str, Statement] = statements.VALU | {
     "v_min3_i32": lambda a, b, c: each(min)(a, b, c),
     "v_min3_u32": lambda a, b, c: each(min)(a, b, c),
     "v_add_i32": lambda a, b: a + b,
+    "v_qsad_pk_u16_u8": lambda a, b, c: quad_sad(a, b, c, 16, False),
+    "v_mqsad_pk_u16_u8": lambda a, b, c: quad_sad(a, b, c, 16, True),
+    "v_mqsad_u32_u8": lambda a, b, c: quad_sad(a, b, c, 32, True),
+    "v_cubeid_f32": lambda a, b, c: cube(a, b, c)[0],
+    "v_cubesc_f32": lambda a, b, c: cube(a, b, c)[1],
+    "v_cubetc_f32": lambda a, b, c: cube(a, b, c)[2],
+    "v_cubema_f32": lambda a, b, c: cube(a, b, c)[3],
+    "v_cvt_norm_i16_f16": lambda a: normed(a, 32767, True),
+    "v_cvt_norm_u16_f16": lambda a: normed(a, 65535, False),
+    "v_cvt_pk_u8_f32": lambda a, b, c: c & ~(255 << 8 * (b % 4)) | to_byte(a) << 8 * (b % 4),
+    "v_cvt_pkaccum_u8_f32": lambda d, a, b: d & ~(255 << 8 * (b % 4)) | to_byte(a) << 8 * (b % 4),
+    "v_mad_f16": unfused,
+    "v_mad_legacy_f16": unfused,
+    "v_mac_f16": lambda d, a, b: unfused(a, b, d),
+    "v_madmk_f16": lambda a, k, b: unfused(a, k, b),
+    "v_madak_f16": lambda a, b, k: unfused(a, b, k),
+    "v_trig_preop_f64": lambda a, b: each(two_over_pi)(a.view(np.uint64).astype(object), b).astype(f64),
     "v_sub_i32": lambda a, b: a - b,
     "v_subbrev_co_u32": lambda a, b, c: (b - a - c, a + c > b),
     "v_mul_lo_i32": lambda a, b: a * b,
@@ -453,10 +532,23 @@ for _op, _f in {"floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "rndne": 
     VALU |= dict.fromkeys((f"v_{_op}_f16", f"v_{_op}_f64"), lambda a, f=_f: f(a))
 for _op in ("exp", "log", "rcp", "rsq", "sqrt", "sin", "cos"):
     VALU[f"v_{_op}_f16"] = VALU[f"v_{_op}_f32"]
-TRANSCENDENTAL = statements.TRANSCENDENTAL | {f"v_{op}_f16" for op in ("exp", "log", "rcp", "rsq", "sqrt", "sin", "cos")}
+for _op in ("exp", "log"):
+    VALU[f"v_{_op}_legacy_f32"] = VALU[f"v_{_op}_f32"]
+for _t in ("f32", "f16"):
+    VALU[f"v_cvt_pknorm_i16_{_t}"] = lambda a, b: normed(a, 32767, True) | normed(b, 32767, True) << 16
+    VALU[f"v_cvt_pknorm_u16_{_t}"] = lambda a, b: normed(a, 65535, False) | normed(b, 65535, False) << 16
+TRANSCENDENTAL = (
+    {"v_exp_legacy_f32", "v_log_legacy_f32"}
+    | statements.TRANSCENDENTAL
+    | {f"v_{op}_f16" for op in ("exp", "log", "rcp", "rsq", "sqrt", "sin", "cos")}
+)
 TRANSCENDENTAL |= {"v_sin_f32", "v_cos_f32"}
 # NaN made into a format without one, and a fraction of infinity, are left open.
-OPEN: dict[str, Statement] = statements.OPEN | dict.fromkeys(("v_fract_f16", "v_fract_f64"), statements.OPEN["v_fract_f32"])
+OPEN: dict[str, Statement] = (
+    {"v_log_legacy_f32": statements.OPEN["v_log_f32"]}
+    | statements.OPEN
+    | dict.fromkeys(("v_fract_f16", "v_fract_f64"), statements.OPEN["v_fract_f32"])
+)
 
 for _t in ("f16", "f64"):
     for _op in (*ORDER, *(f"n{op}" for op in ORDER), "o", "u"):
@@ -511,7 +603,7 @@ SIX |= {f"v_cvt_scalef32_{kind}_{x}_f32" for x in ("fp6", "bf6") for kind in ("2
 KEPT = {
     0xFFFF: r"v_fma_mixhi_f16",
     0xFFFFFF00: r"v_cvt_(scalef32_)?sr_(fp8|bf8)_\w+|v_cvt_scalef32_(sr_)?pk_fp4_\w+",
-    0xFFFF0000: r"v_(fma|div_fixup)_f16|v_(min3|max3|med3)_[fiu]16|v_bitop3_b16|v_(add|sub)_i16|v_mad_[iu]16|v_ashr_pk_[iu]8_i32|"
+    0xFFFF0000: r"v_(fma|mad|div_fixup)_f16|v_(min3|max3|med3)_[fiu]16|v_bitop3_b16|v_(add|sub)_i16|v_mad_[iu]16|v_ashr_pk_[iu]8_i32|"
     r"v_fma_mixlo_f16|v_cvt_sr_b?f16_f32|v_cvt_pk_(fp8|bf8)_f32|v_cvt_scalef32_pk_(fp8|bf8)_\w+|v_cvt_scalef32_f16_(fp8|bf8)",
 }
 

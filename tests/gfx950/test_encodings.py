@@ -326,7 +326,7 @@ def test_hardware_registers() -> None:
         scalars("s_getreg_b32 s0, hwreg(HW_REG_IB_STS)")
 
 
-@pytest.mark.parametrize("text", ["s_trap 2", "s_sethalt 1"])
+@pytest.mark.parametrize("text", ["s_trap 2", "s_sethalt 1", "s_sendmsghalt sendmsg(MSG_INTERRUPT)"])
 def test_traps_are_faults(text: str) -> None:
     with pytest.raises(KernelFault, match="stopped itself"):
         scalars(text)

@@ -250,3 +250,56 @@ SHARED uv sad(uv a, uv b, u32 bits, u32 masked) {   // sum of absolute differenc
   return r;
 }
 INLINE uv saturate(iv x, i32 low, i32 high) { return (uv)umin(umax(x, (iv)low), (iv)high); }
+SHARED Uv qsad(Uv a, uv b, Uv c, u32 masked) {   // four sums, of a's bytes from the k-th on
+  Uv r = (Uv)0;
+  for (u32 k = 0; k < 4; ++k) r |= (to_U(sad(to_u(a >> 8 * k), b, 8, masked)) + (c >> 16 * k) & 0xffff) << 16 * k;
+  return r;
+}
+#define MQSAD                                                                                        \
+  Uv a = get_U(w, o->o[1]);                                                                          \
+  uv b = get_u(w, o->o[2]), r[4];                                                                    \
+  for (u32 k = 0; k < 4; ++k) r[k] = sad(to_u(a >> 8 * k), b, 8, 1) + AT(uv, w, o->o[3] + 256 * k);  \
+  for (u32 k = 0; k < 4; ++k) put_u(w, o->o[0] + 256 * k, r[k]);                                     \
+  NEXT
+
+// ---- graphics' leftovers ---------------------------------------------------------------------------------------------
+// The face of a cube that (a, b, c) points to, by its largest component; a later one wins where two are alike.
+INLINE fv cube(fv a, fv b, fv c, fv on_c, fv on_b, fv on_a) {
+  fv x = __builtin_elementwise_abs(a), y = __builtin_elementwise_abs(b), z = __builtin_elementwise_abs(c);
+  return ((z >= x) & (z >= y)) ? on_c : y >= x ? on_b : on_a;
+}
+INLINE fv below(fv x) { return x < 0.0f ? (fv)1.0f : (fv)0.0f; }
+INLINE fv against(fv sign, fv x) { return sign < 0.0f ? -x : x; }
+INLINE fv within(fv x, f32 low, f32 high) {   // NaN is 0
+  x = x < low ? (fv)low : x > high ? (fv)high : x;
+  return is_nan(x) ? (fv)0.0f : x;
+}
+INLINE uv normed(fv x, f32 low) { return (uv)to_i(rndne(within(x, low, 1.0f) * (low < 0.0f ? 32767.0f : 65535.0f))) & 0xffffu; }
+INLINE uv byte_of(uv old, fv x, uv place) {
+  uv shift = (place & 3u) << 3;
+  return (old & ~((uv)0xffu << shift)) | to_u(rndne(within(x, 0.0f, 255.0f))) << shift;
+}
+INLINE fv flush_h(fv x) { return __builtin_elementwise_abs(x) < 0x1p-14f ? (fv)((uv)x & 0x80000000u) : x; }
+// Not fused, and without denormals, whatever MODE says.
+SHARED fv mad_h(fv a, fv b, fv c) {
+  fv product = flush_h(h_to_f(f_to_h(flush_h(a) * flush_h(b))));
+  return flush_h(h_to_f(f_to_h(product + flush_h(c))));
+}
+// 2 / pi, of which one multiplies a huge angle by 53 bits at a time.
+static const u32 TWO_OVER_PI[38] = {
+    0xa2f9836e, 0x4e441529, 0xfc2757d1, 0xf534ddc0, 0xdb629599, 0x3c439041, 0xfe5163ab, 0xdebbc561, 0xb7246e3a, 0x424dd2e0,
+    0x06492eea, 0x09d1921c, 0xfe1deb1c, 0xb129a73e, 0xe88235f5, 0x2ebb4484, 0xe99c7026, 0xb45f7e41, 0x3991d639, 0x835339f4,
+    0x9c845f8b, 0xbdf9283b, 0x1ff897ff, 0xde05980f, 0xef2f118b, 0x5a0a6d1f, 0x6d367ecf, 0x27cb09b7, 0x4f463f66, 0x9e5fea2d,
+    0x7527bac7, 0xebe5f17b, 0x3d0739f7, 0x8a5292ea, 0x6bfb5fb1, 0x1f8d5d08, 0x56033046, 0xfc7b0000};
+SHARED Fv trig_preop(Fv a, uv part) {
+  Fv r;
+  Iv scale;
+  for (u32 lane = 0; lane < LANES; ++lane) {
+    u32 e = (u32)(((Uv)a)[lane] >> 52) & 0x7ff, shift = (part[lane] & 31) * 53 + (e > 1077 ? e - 1077 : 0);
+    u64 bits = 0;
+    for (u32 k = shift; k < shift + 53; ++k) bits = bits << 1 | (k < 1201 ? TWO_OVER_PI[k / 32] >> (31 - k % 32) & 1 : 0);
+    r[lane] = (f64)bits;
+    scale[lane] = (e >= 1968 ? 128 : 0) - 53 - (i64)shift;
+  }
+  return ldexp(r, scale);
+}

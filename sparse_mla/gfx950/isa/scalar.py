@@ -162,12 +162,17 @@ s_cbranch_vccz    t:L | @BRANCH(!SREG(u64, w, VCC))
 s_cbranch_vccnz   t:L | @BRANCH(SREG(u64, w, VCC))
 s_cbranch_execz   t:L | @BRANCH(!exec_of(w))
 s_cbranch_execnz  t:L | @BRANCH(exec_of(w))
+s_cbranch_cdbgsys             t:L | @BRANCH(0)
+s_cbranch_cdbguser            t:L | @BRANCH(0)
+s_cbranch_cdbgsys_or_user     t:L | @BRANCH(0)
+s_cbranch_cdbgsys_and_user    t:L | @BRANCH(0)
 s_endpgm              | @END_PROGRAM
 s_endpgm_saved        | @END_PROGRAM
 s_call_b64        d=sU t:L | @CALL(o->target)
 s_setpc_b64       a:sU     | @JUMP(0)
 s_swappc_b64      d=sU a:sU | @CALL_POINTER
 s_trap            a:su     | @return fault(w, o, FAULT_TRAP, 0, 0, 0)
+s_sendmsghalt     a:su     | @return fault(w, o, FAULT_TRAP, 0, 0, 0)
 s_sethalt         a:su     | @if (AT(u32, w, o->o[0] & ~1u) & 1) return fault(w, o, FAULT_TRAP, 0, 0, 0); NEXT
 """,
     )
@@ -187,6 +192,9 @@ s_decperflevel a:k | @NEXT
 s_ttracedata     | @NEXT
 s_wakeup         | @NEXT
 v_nop            | @NEXT
+v_clrexcp        | @NEXT
+s_atc_probe        a:k | @NEXT
+s_atc_probe_buffer a:k | @NEXT
 s_icache_inv     | @NEXT
 """,
     )

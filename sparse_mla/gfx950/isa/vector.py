@@ -83,6 +83,10 @@ v_div_fixup_f32  d=f a:f b:f c:f  | div_fixup(a, b, c, -150)
 v_cvt_rpi_i32_f32 d=i a:f         | f_to_i(floor(a + 0.5f))
 v_cvt_flr_i32_f32 d=i a:f         | f_to_i(floor(a))
 v_cvt_off_f32_i4 d=f a:i          | to_f(a << 28 >> 28) * 0.0625f
+v_cubeid_f32     d=f a:f b:f c:f  | cube(a, b, c, (fv)4.0f + below(c), (fv)2.0f + below(b), below(a))
+v_cubesc_f32     d=f a:f b:f c:f  | cube(a, b, c, against(c, a), a, -against(a, c))
+v_cubetc_f32     d=f a:f b:f c:f  | cube(a, b, c, -b, against(b, c), -b)
+v_cubema_f32     d=f a:f b:f c:f  | cube(a, b, c, 2.0f * c, 2.0f * b, 2.0f * a)
 v_dot2_f32_f16   d=f a:H b:H c:f  | d = a0 * b0 + c; d = a1 * b1 + d
 v_dot2c_f32_f16  d+f a:H b:H      | d = a0 * b0 + d; d = a1 * b1 + d
 v_dot2_f32_bf16  d=f a:E b:E c:f  | d = a0 * b0; d = a1 * b1 + d; d = d + c
@@ -92,6 +96,10 @@ v_fma_mixlo_f16  d~h a:X b:X c:X  | fma(a, b, c)
 v_fma_mixhi_f16  d~h a:X b:X c:X  | fma(a, b, c)
 v_cvt_f32_f16    d=f a:h          | a
 v_cvt_f16_f32    d=h a:f          | a
+v_cvt_pknorm_i16_f32 d=u a:f b:f  | normed(a, -1) | normed(b, -1) << 16
+v_cvt_pknorm_u16_f32 d=u a:f b:f  | normed(a, 0) | normed(b, 0) << 16
+v_cvt_pk_u8_f32  d=u a:f b:u c:u  | byte_of(c, a, b)
+v_cvt_pkaccum_u8_f32 d+u a:f b:u  | byte_of(d, a, b)
 v_cvt_pk_f16_f32 d=u a:f b:f      | f_to_h(a) | f_to_h(b) << 16
 v_cvt_pkrtz_f16_f32 d=u a:f b:f   | f_to_h_zero(a) | f_to_h_zero(b) << 16
 v_cvt_sr_f16_f32  d~w a:f b:u     | to_small_sr(a, HALF, b)
@@ -114,6 +122,8 @@ v_pk_fma_f32     d=P a:P b:P c:P  | fma(a, b, c)
     """
 v_exp_f32        d=f a:f          | exp2v(a)
 v_log_f32        d=f a:f          | log2v(a)
+v_exp_legacy_f32 d=f a:f          | exp2v(a)
+v_log_legacy_f32 d=f a:f          | log2v(a)
 v_rcp_f32        d=f a:f          | rcp(a)
 v_rcp_iflag_f32  d=f a:f          | rcp(a)
 v_rsq_f32        d=f a:f          | rsq(a)
@@ -156,6 +166,15 @@ v_min_f16        d=h a:h b:h      | fmin2(a, b)
 v_max_f16        d=h a:h b:h      | fmax2(a, b)
 v_fma_f16        d~h a:h b:h c:h  | fma_h(a, b, c)
 v_fma_legacy_f16 d=h a:h b:h c:h  | fma_h(a, b, c)
+v_mad_f16        d~h a:h b:h c:h  | mad_h(a, b, c)
+v_mad_legacy_f16 d=h a:h b:h c:h  | mad_h(a, b, c)
+v_mac_f16        d+h a:h b:h      | mad_h(a, b, d)
+v_madmk_f16      d=h a:h k:h b:h  | mad_h(a, k, b)
+v_madak_f16      d=h a:h b:h k:h  | mad_h(a, b, k)
+v_cvt_norm_i16_f16 d=w a:h        | normed(a, -1)
+v_cvt_norm_u16_f16 d=w a:h        | normed(a, 0)
+v_cvt_pknorm_i16_f16 d=u a:h b:h  | normed(a, -1) | normed(b, -1) << 16
+v_cvt_pknorm_u16_f16 d=u a:h b:h  | normed(a, 0) | normed(b, 0) << 16
 v_min3_f16       d~h a:h b:h c:h  | fmin2(fmin2(a, b), c)
 v_max3_f16       d~h a:h b:h c:h  | fmax2(fmax2(a, b), c)
 v_med3_f16       d~h a:h b:h c:h  | med3(a, b, c)
@@ -211,6 +230,7 @@ v_cvt_f64_u32    d=F a:u          | to_F(a)
 v_cvt_f32_f64    d=f a:F          | to_f(a)
 v_cvt_i32_f64    d=i a:F          | F_to_i(a)
 v_cvt_u32_f64    d=u a:F          | F_to_u(a)
+v_trig_preop_f64 d=F a:F b:u      | trig_preop(a, b)
 """,
     modifiers="clamp",
     latency="double",
@@ -356,6 +376,9 @@ v_sad_hi_u8      d=u a:u b:u c:u  | (sad(a, b, 8, 0) << 16) + c
 v_sad_u16        d=u a:u b:u c:u  | sad(a, b, 16, 0) + c
 v_sad_u32        d=u a:u b:u c:u  | sad(a, b, 32, 0) + c
 v_msad_u8        d=u a:u b:u c:u  | sad(a, b, 8, 1) + c
+v_qsad_pk_u16_u8 d=U a:U b:u c:U  | qsad(a, b, c, 0)
+v_mqsad_pk_u16_u8 d=U a:U b:u c:U | qsad(a, b, c, 1)
+v_mqsad_u32_u8   d=x4 a:U b:u c:x4 | @MQSAD
 v_prng_b32       d=u a:u          | prng(a)
 v_swap_b32       d+u a+u          | uv t = a; a = d; d = t
 v_ashr_pk_i8_i32 d~w a:i b:i c:u | iv n = (iv)(c & 31); d = saturate(b >> n, -128, 127) << 8 | (saturate(a >> n, -128, 127) & 255)
