@@ -20,6 +20,7 @@ from sparse_mla.gfx950.isa.matrix import controls
 from sparse_mla.gfx950.isa.memory import swizzle
 from sparse_mla.gfx950.isa.row import Operand, Row
 from sparse_mla.gfx950.sanitize import CHECK, describe, watch_result
+from sparse_mla.gfx950.trace import ACCESS, describe_access
 
 OP = np.dtype([("run", "u8"), ("target", "u8"), ("o", "u4", 8), ("imm", "i8"), ("pc", "u4"), ("aux", "u4")])
 SGPR_OFFSET, VGPR_BYTES, HARDWARE_SGPRS, TEMPORARIES = 128, 256, 128, 8
@@ -51,6 +52,7 @@ class Code:
     n_vgprs: int  # vector, accumulation and temporary registers
     agpr_first: int  # index of a0 among them
     checks: np.ndarray | None  # sanitize.CHECK for each static instruction, where the launch is to be checked
+    accesses: np.ndarray | None = None  # trace.ACCESS of each, where the launch is to be traced
 
     @property
     def wave_bytes(self) -> int:
@@ -112,13 +114,17 @@ def _dwords(value: int | float | str, operand: Operand) -> list[int]:
 
 
 class _Decoder:
-    def __init__(self, kernel: Kernel, min_vgprs: int, min_agprs: int, nan_units: frozenset[str] | None, debug: bool) -> None:
+    def __init__(
+        self, kernel: Kernel, min_vgprs: int, min_agprs: int, nan_units: frozenset[str] | None, debug: bool, trace: bool
+    ) -> None:
         self.kernel, self.debug = kernel, debug
         if kernel.arch not in ARCHES:
             raise AssemblyError(f"{kernel.name} is for {kernel.arch}: the emulator executes {' and '.join(ARCHES)}")
         self.indexed = 0  # which operands s_set_gpr_idx_on makes relative to M0
         self.nan_units = nan_units
         self.checks = None if nan_units is None else np.zeros(len(kernel.instructions), CHECK)
+        self.traced = np.zeros(len(kernel.instructions), ACCESS) if trace else None
+        self.lds_addresses = 0  # of the traced instructions so far
         self.ops: list[_Emitted] = []
         self.constants: list[int] = []
         self.constant_at: dict[tuple[int, ...], int] = {}
@@ -329,7 +335,9 @@ class _Decoder:
         for key in at.modifiers:
             if key not in _HINTS or key not in row.modifiers:
                 raise self.fail(at, f"modifier {key} is not known")
-        self.check(at, row, pc, {operand.name: slot for operand, slot in slots(row)})
+        slot = {operand.name: slot for operand, slot in slots(row)}
+        self.check(at, row, pc, slot)
+        self.trace(at, row, slot)
         self.ops.append(_Emitted(name or row.mnemonic, o, pc, imm, aux, label))
         self.ops += at.after + at.last
         if self.checks is not None and self.checks[pc]["results"]:
@@ -346,6 +354,15 @@ class _Decoder:
             if self.nan_units and row.unit in self.nan_units:
                 watch_result(self.checks[pc], row)
             self.ops.append(_Emitted("_check", [], pc))
+
+    def trace(self, at: _Context, row: Row, slot: dict[str, int]) -> None:
+        """The operation before an access that records it, where the launch is to be traced."""
+        if self.traced is None or not (access := describe_access(row, at.ins, slot, self.kernel.arch))["space"]:
+            return
+        access["cached"] = self.lds_addresses
+        self.lds_addresses += int(access["addresses"]) if row.unit == "LDS" else 1
+        self.traced[at.pc] = access
+        self.ops.append(_Emitted("_trace", [], at.pc))
 
     def operands(self, at: _Context, row: Row) -> tuple[list[int], str | None]:
         """Operand slots in the order of the text, and the branch target."""
@@ -458,6 +475,8 @@ class _Decoder:
                     raise AssemblyError(f"{self.kernel.name}: register indexing goes on past a basic block before `{ins.text}`")
                 first_op[pc] = len(self.ops)
                 self.ops.append(_Emitted("_block", [], pc, number[pc], blocks[number[pc]][1] - pc))
+                if self.traced is not None:
+                    self.ops.append(_Emitted("_trace_block", [], pc, number[pc]))
             if self.debug:
                 self.ops.append(_Emitted("_stop", [], pc))
             self.instruction(pc, ins)
@@ -470,7 +489,7 @@ class _Decoder:
             ops[i] = (HANDLER_INDEX[op.row], target, o + [0] * (8 - len(o)), op.imm, op.pc, op.aux)
         n_vgprs = self.temporary + TEMPORARIES
         constants = np.array(self.constants, np.uint32)
-        return Code(self.kernel, ops, constants, blocks, vgpr_offset, n_vgprs, self.agpr_first, self.checks)
+        return Code(self.kernel, ops, constants, blocks, vgpr_offset, n_vgprs, self.agpr_first, self.checks, self.traced)
 
 
 def _listed(modifiers: dict[str, str], key: str, n: int, default: int) -> int:
@@ -508,13 +527,19 @@ def dpp_lanes(modifiers: dict[str, str]) -> list[int] | None:
 
 
 def decode(
-    kernel: Kernel, *, min_vgprs: int = 1, min_agprs: int = 0, sanitize: frozenset[str] | None = None, debug: bool = False
+    kernel: Kernel,
+    *,
+    min_vgprs: int = 1,
+    min_agprs: int = 0,
+    sanitize: frozenset[str] | None = None,
+    debug: bool = False,
+    trace: bool = False,
 ) -> Code:
     """Threaded code of a kernel, before the engine's addresses are put in; a wave gets at least this many registers.
 
     `sanitize`: have the sanitizer check every instruction, and report a NaN or infinity born in these units (VALU, MFMA).
-    `debug`: have every instruction preceded by a place where debug.Debugger can stop.
+    `debug`: have every instruction preceded by a place where debug.Debugger can stop. `trace`: have launches traced (trace.py).
 
     Raises AssemblyError for an instruction, operand or modifier that no row describes, naming it and its source line.
     """
-    return _Decoder(kernel, min_vgprs, min_agprs, sanitize, debug).code()
+    return _Decoder(kernel, min_vgprs, min_agprs, sanitize, debug, trace).code()

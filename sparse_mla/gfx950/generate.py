@@ -94,6 +94,7 @@ def source() -> str:
             '#include "access.h"',
             '#include "formats.h"',
             '#include "sanitize.h"',
+            '#include "trace.h"',
             *{row.handler: handler(row) for row in rows}.values(),
             f"const Handler engine_handlers[{len(rows)}] = {{{', '.join(row.handler for row in rows)}}};",
             f"const u32 engine_handler_count = {len(rows)};",

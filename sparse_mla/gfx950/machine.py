@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sparse_mla.errors import InputError, KernelFault
-from sparse_mla.gfx950 import native
+from sparse_mla.gfx950 import native, trace
 from sparse_mla.gfx950.assembly import Kernel, parse_instruction
 from sparse_mla.gfx950.data import BASE
 from sparse_mla.gfx950.decode import HARDWARE_SGPRS, SGPR_OFFSET, TEMPORARIES, Code, decode
@@ -23,6 +23,7 @@ from sparse_mla.gfx950.dispatch import fill_hidden, packet
 from sparse_mla.gfx950.isa import ARCHES
 from sparse_mla.gfx950.memory import Memory
 from sparse_mla.gfx950.sanitize import Finding, Shadow
+from sparse_mla.gfx950.trace import Recorder, Trace
 
 __all__ = ["Launched", "Memory", "State", "launch", "run_snippet"]
 
@@ -45,6 +46,8 @@ class Launched:
     counts: np.ndarray = field(repr=False)
     seconds: float
     findings: tuple[Finding, ...] = ()  # of a launch whose code was decoded with `sanitize`
+    trace: Trace | None = field(default=None, repr=False)  # of one whose code was decoded with `trace`
+    lds_bytes: int = 0  # of a workgroup
 
     @property
     def wave_instructions(self) -> int:
@@ -62,13 +65,16 @@ def launch(
     dynamic_lds: int = 0,
     threads: int | None = None,
     mfma: str = "plain",
+    banks: bool = False,
 ) -> Launched:
     """Runs `kernel` on a grid of workgroups of `block` work-items, and returns exact counts.
 
     `kernarg` is the kernel's argument segment (dispatch.pack_arguments makes one), pointers in it being addresses from
     `memory.map`; hidden arguments, which may be left out at its end, are filled in here. `threads` host threads
-    (default: all cores) take workgroups in turn. Raises KernelFault where a wave touches memory it may not or does not end,
-    AssemblyError for code that the emulator does not know, InputError for a launch that no device would accept.
+    (default: all cores) take workgroups in turn. A trace counts conflicts bank by bank where `banks` asks for that.
+
+    Raises KernelFault where a wave touches memory it may not or does not end, AssemblyError for code that the emulator does not
+    know, InputError for a launch that no device would accept, or whose trace is too large.
     """
     code = kernel if isinstance(kernel, Code) else decode(kernel)
     kernel, run = code.kernel, prepare(code, grid, block, kernarg, memory, dynamic_lds)
@@ -80,6 +86,11 @@ def launch(
     hosts = [run.host() for _ in range(1 if shadow else min(threads or os.cpu_count() or 1, shared.limit))]
     if shadow:
         hosts[0].worker.sanitizer = c.addressof(shadow.native)
+    recorder = None
+    if code.accesses is not None:
+        recorder = Recorder(code.accesses, kernel.arch, memory, shared.n_waves, len(hosts), banks)
+        for host, tracer in zip(hosts, recorder.native, strict=True):
+            host.worker.tracer = c.addressof(tracer)
     start = time.perf_counter()
     _run_all(shared, hosts)
     seconds = time.perf_counter() - start
@@ -90,7 +101,8 @@ def launch(
     for i, (first, last) in enumerate(code.blocks):
         counts[:, first:last] = executed[:, i, None]
     findings = shadow.report(kernel, code.agpr_first, run.grid) if shadow else ()
-    return Launched(kernel, run.grid, run.block, counts, seconds, findings)
+    traced = recorder.trace(native.engine().trace_gather, shared.limit, shared.n_waves, code.blocks) if recorder else None
+    return Launched(kernel, run.grid, run.block, counts, seconds, findings, traced)
 
 
 class _Host:
@@ -159,6 +171,9 @@ class Run:
         fault = host.worker.fault
         if not fault.kind:
             return
+        if fault.kind == native.TRACE_FAULT:
+            limit = f"{self.code.kernel.name} x {self.grid} workgroups: its trace has more than {trace.LIMIT_BYTES:,} bytes"
+            raise InputError(f"{limit}; trace fewer workgroups (rows, parts) at a time")
         ins, at = self.code.kernel.instructions[fault.pc], fault.address
         reason = native.FAULTS[fault.kind]
         if fault.kind in (native.GLOBAL_FAULT, native.ALIGNMENT_FAULT):

@@ -15,7 +15,7 @@ from sparse_mla.gfx950.generate import all_rows, source
 
 ENGINE = Path(__file__).with_name("engine")
 GLOBAL_FAULT, LDS_FAULT, BUDGET_FAULT, PAST_END_FAULT, SCRATCH_FAULT, ALIGNMENT_FAULT, RESOURCE_FAULT, LANES_FAULT = range(1, 9)
-TRAP_FAULT, JUMP_FAULT, INDEX_FAULT, MODE_FAULT = range(9, 13)
+TRAP_FAULT, JUMP_FAULT, INDEX_FAULT, MODE_FAULT, TRACE_FAULT = range(9, 14)
 FAULTS = {
     GLOBAL_FAULT: "global access outside every buffer",
     LDS_FAULT: "LDS access outside the workgroup's allocation",
@@ -29,6 +29,7 @@ FAULTS = {
     JUMP_FAULT: "a jump to an address where no instruction begins",
     INDEX_FAULT: "a register index outside the wave's registers",
     MODE_FAULT: "the hardware register is not modelled, or would change rounding, denormals or clamping",
+    TRACE_FAULT: "the trace has reached its limit",
 }
 MFMA_MODELS = ("plain", "cdna3")  # order and rounding of matrix products: engine/matrix.h
 _FLAGS = ("-O2", "-std=c2x", "-ffreestanding", "-fPIC", "-fno-math-errno", "-ffp-contract=off", "-Wall", "-Werror")
@@ -113,7 +114,9 @@ class WaveHeader(c.Structure):
 class Worker(c.Structure):
     """engine.h's Worker: what one host thread owns."""
 
-    _fields_ = [(name, _POINTER) for name in ("waves", "lds", "scratch", "counts", "sanitizer", "debug")] + [("fault", Fault)]
+    _fields_ = [(name, _POINTER) for name in ("waves", "lds", "scratch", "counts", "sanitizer", "debug", "tracer")] + [
+        ("fault", Fault)
+    ]
 
 
 def host_cpu() -> str:
@@ -131,7 +134,10 @@ def build_engine(target: tuple[str, ...] | None = None, *, root: Path | None = N
     Raises ToolchainError when there is no compiler or it fails.
     """
     generated = source()
-    units = [("handlers", generated), *((name, (ENGINE / f"{name}.c").read_text()) for name in ("runtime", "access", "sanitize"))]
+    units = [
+        ("handlers", generated),
+        *((name, (ENGINE / f"{name}.c").read_text()) for name in ("runtime", "access", "sanitize", "trace")),
+    ]
     return build_shared_object("engine", units, ENGINE, "the emulator's engine", target, root=root)
 
 
@@ -185,6 +191,8 @@ class Engine:
         self.start, self.resume = library.engine_start, library.engine_resume
         self.start.argtypes, self.start.restype = (c.POINTER(Launch), c.POINTER(Worker), _U32 * 3), None
         self.resume.argtypes, self.resume.restype = (c.POINTER(Launch), c.POINTER(Worker), _U32), _U32
+        self.trace_gather = library.trace_gather
+        self.trace_gather.argtypes, self.trace_gather.restype = (_POINTER, _U64, _U32, _POINTER, _POINTER), None
         self.run_wave = library.engine_run_wave
         self.run_wave.argtypes, self.run_wave.restype = (c.POINTER(Launch), c.POINTER(Worker)), c.c_int64
 

@@ -51,7 +51,7 @@ typedef struct { u64 base, size; u8* host; } Range;   // one buffer of the launc
 
 enum { RUNNING, AT_BARRIER, ENDED, FAULTED, STOPPED };
 enum { FAULT_NONE, FAULT_GLOBAL, FAULT_LDS, FAULT_BUDGET, FAULT_PAST_END, FAULT_SCRATCH, FAULT_ALIGNMENT, FAULT_RESOURCE, FAULT_LANES,
-       FAULT_TRAP, FAULT_JUMP, FAULT_INDEX, FAULT_MODE };   // native.py has the words
+       FAULT_TRAP, FAULT_JUMP, FAULT_INDEX, FAULT_MODE, FAULT_TRACE };   // native.py has the words
 typedef struct { u32 kind, pc, wave, lane; u64 address; u32 size, workgroup[3]; } Fault;
 
 enum { MFMA_PLAIN, MFMA_CDNA3 };   // matrix.h says what they are; native.py has the words
@@ -85,6 +85,7 @@ typedef struct {
   u64* counts;   // [n_waves][n_blocks] executions of each basic block
   struct Sanitizer* sanitizer;   // null unless the launch is checked
   Debug* debug;                  // null unless a debugger runs the code
+  struct Tracer* tracer;         // null unless the launch is traced
   Fault fault;
 } Worker;
 

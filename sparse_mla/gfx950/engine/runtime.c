@@ -1,5 +1,6 @@
 // Running workgroups: every host thread takes the next one, runs its waves to their barriers, and goes on.
 #include "sanitize.h"
+#include "trace.h"
 
 const Range* find_range(const Launch* l, u64 address, u64 size) {
   u32 lo = 0, hi = l->n_ranges;   // sorted by base, never overlapping
@@ -92,7 +93,11 @@ static int run_workgroup(const Launch* l, Worker* k, const u32 id[3]) {
     Wave* waiting = 0;   // the first wave at a barrier
     for (u32 i = 0; i < l->n_waves; ++i) {
       Wave* w = wave_at(l, k, i);
-      if (w->state != ENDED) run_wave(w);
+      if (w->state != ENDED) {
+        if (k->tracer) trace_begin(w, id);
+        run_wave(w);
+        if (k->tracer) trace_end(w);
+      }
       if (w->state == FAULTED) { __builtin_memcpy(k->fault.workgroup, id, 12); return -1; }
       ended += w->state == ENDED;
       if (k->sanitizer && w->state == AT_BARRIER) {

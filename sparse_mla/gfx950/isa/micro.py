@@ -16,6 +16,8 @@ MICRO: dict[str, Row] = {
 _block                          | @BLOCK
 _stop                           | @STOP
 _check                          | @GO(sanitize_check(o, w))
+_trace_block                    | @TRY(trace_block(o, w)); NEXT
+_trace                          | @TRY(trace_access(o, w)); NEXT
 _check_result                   | @GO(sanitize_result(o, w))
 _past_end                       | @return fault(w, o, FAULT_PAST_END, 0, 0, 0)
 _pick_halves        d=u a:u     | ((a >> 16 * (o->imm & 1) & 0xffffu) | a >> 16 * (o->imm >> 1) << 16) ^ o->aux
