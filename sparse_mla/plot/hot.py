@@ -1,0 +1,96 @@
+"""Pictures of where instructions and time go: source lines, instructions, phases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from sparse_mla.plot.counts import UNIT_LOOK
+from sparse_mla.plot.figure import Figure
+from sparse_mla.plot.style import CARD, CAUSE_LOOK, INK, SERIES, canvas
+
+_MONO = "DejaVu Sans Mono"
+
+
+def hot_figure(rows: pd.DataFrame, *, title: str, source: str) -> Figure:
+    """The hottest lines or instructions, split by cause where that is known. `rows`: what analyse.hot.hot_lines or
+    hot_instructions gives."""
+    timed = [cause for cause in CAUSE_LOOK if cause in rows and rows.of[0] == "time"]
+    labels = [_label(row) for row in rows.itertuples()]
+    wide = max(map(len, labels))
+    with canvas(8.6, 0.3 * len(rows) + 1.4) as (fig, axis):
+        _stack(axis, rows, timed, CAUSE_LOOK, 100 * rows.share)
+        axis.set_yticks(range(len(rows)), [label.ljust(wide) for label in labels], fontsize=7.5, family=_MONO)
+        what = {"time": "all waves' time" if timed else "traced waves' time", "hit": "executed wave instructions"}
+        axis.set_xlabel(f"share of {what.get(rows.of[0], rows.of[0])}, % ({rows.kind[0]})")
+        if timed:
+            fig.legend(loc="outside upper left", ncols=len(timed), fontsize=8, handlelength=1.2, columnspacing=0.9)
+    first = rows.iloc[0]
+    finding = f"These {len(rows)} take {rows.share.sum():.0%}; {_label(first).split('  ')[0]} alone takes {first.share:.0%}"
+    finding += f", mostly {first.main}." if timed else "."
+    return Figure(fig, title, finding, first.kind, source, _percent(rows))
+
+
+def phases_figure(split: pd.DataFrame, *, title: str, source: str) -> Figure:
+    """Phases: time by cause where it is known, and executed instructions by unit. `split`: what analyse.hot.phase_split gives."""
+    causes = [cause for cause in CAUSE_LOOK if cause in split]
+    units = [unit for unit in split if unit in UNIT_LOOK]
+    panels = [(f"executed wave instructions, % ({split.counted[0]})", units, UNIT_LOOK)]
+    if causes:
+        panels.insert(0, (f"all waves' time, % ({split.kind[0]})", causes, CAUSE_LOOK))
+    with canvas(4.3 * len(panels) + 0.9, 0.3 * len(split) + 1.9, ncols=len(panels), sharey=True, squeeze=False) as (fig, axes):
+        for axis, (label, columns, looks) in zip(axes[0], panels, strict=True):
+            whole = split[columns].sum(axis=1)
+            _stack(axis, split, columns, looks, 100 * whole / whole.sum())
+            axis.set_xlabel(label)
+            axis.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=5, fontsize=7.5, handlelength=1.2, columnspacing=0.9)
+        axes[0][0].set_yticks(range(len(split)), split.phase)
+    top = split.loc[split.share.idxmax()]
+    others = [f"{row.phase} {row.share:.0%}" for row in split.nlargest(5, "share").iloc[1:].itertuples() if row.share > 0.01]
+    finding = f"{top.phase} takes most, {top.share:.0%}" + (f", mostly {top.main}" if causes else "")
+    finding += f"; then {', '.join(others)}." if others else "."
+    return Figure(fig, title, finding, split.kind.iloc[0], source, _percent(split))
+
+
+def _stack(
+    axis: Any, rows: pd.DataFrame, columns: Sequence[str], looks: Mapping[str, tuple[str, str]], lengths: pd.Series
+) -> None:
+    """Horizontal bars of `lengths`, divided as `columns` are; whole ones where there are no columns."""
+    places, left = range(len(rows)), pd.Series(0.0, index=rows.index)
+    whole = rows[list(columns)].sum(axis=1).clip(lower=1) if columns else None
+    for name in columns:
+        colour, hatch = looks[name]
+        width = lengths * rows[name] / whole
+        axis.barh(places, width, left=left, color=colour, hatch=hatch, edgecolor=CARD, linewidth=0.4, label=name)
+        left += width
+    if not columns:
+        axis.barh(places, lengths, color=SERIES[0])
+    for place, length in zip(places, lengths, strict=True):
+        axis.annotate(
+            f"{length:.2g}" if length < 1 else f"{length:.1f}",
+            (length, place),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7.5,
+            color=INK,
+        )
+    axis.set_ylim(len(rows) - 0.4, -0.6)
+    axis.grid(axis="y", visible=False)
+    axis.margins(x=0.08)
+
+
+def _label(row: Any) -> str:
+    place = f"{row.file.rsplit('/', 1)[-1]}:{row.line}" if row.file else "no line"
+    phase = f" [{row.phase}]" if row.phase != "other" else ""
+    return f"{place}{phase}  {str(getattr(row, 'text', row.source))[:52]}"
+
+
+def _percent(frame: pd.DataFrame) -> pd.DataFrame:
+    """As a reader of text wants it: without what the figure says elsewhere."""
+    left = frame.drop(columns=[x for x in ("of", "kind", "counted", *(["source"] if "text" in frame else [])) if x in frame])
+    if "source" in left:
+        left["source"] = left.source.str[:60]
+    return left.assign(share=(100 * frame.share).round(1).astype(str) + " %")
