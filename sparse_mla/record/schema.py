@@ -71,7 +71,7 @@ instructions: one static instruction of one dispatch, over the traced waves
   inlined_at     text?  -       where it was inlined, outermost last
   codeobj        int?   -       code object, and address in it
   vaddr          int?   bytes
-  hit            int    -       times executed by the traced waves
+  hit            int    -       times executed by traced waves
   latency        int    cycles  stall and issue
   stall          int    cycles  from the moment it could have been next to its issue
   idle           int    cycles  in front of it when the wave had nothing to issue
@@ -89,12 +89,12 @@ instructions: one static instruction of one dispatch, over the traced waves
 waves: one wave
   dispatch       int    -
   wave           int    -       its number in the dispatch
-  xcd            int?   -       die, and place in it
-  se             int    -
+  xcd            int?   -       die
+  se             int    -       shader engine, counted through all dies
   cu             int    -
   simd           int    -
   slot           int    -
-  id             int    -       how many waves had this slot before, among the traced ones
+  id             int    -       how many waves had this slot before
   begin          int    cycles
   end            int    cycles
   workgroup      int?   -       its workgroup, and its number there
@@ -121,7 +121,7 @@ events: one executed instruction of a traced wave, in order
 
 occupancy: a wave began or ended, on all compute units
   dispatch       int    -
-  se             int    -       as the thread trace counts: 4 to a die
+  se             int    -
   time           int    cycles
   cu             int    -
   simd           int    -

@@ -48,7 +48,7 @@ def made(**manifest: Any) -> Recording:
         for time, stall, duration, pc, cause in run:
             events.append((dispatch, wave, time, LISTING[pc][3], stall, duration, pc, cause))
             by_cause[cause] += duration
-        place: dict[str, Any] = {"xcd": wave, "se": wave, "cu": 1, "simd": 2 * wave, "slot": 0, "id": 0}
+        place: dict[str, Any] = {"xcd": wave, "se": 5 * wave, "cu": 1, "simd": 2 * wave, "slot": 0, "id": 0}
         waves.append(
             {"dispatch": dispatch, "wave": wave, **place, "begin": begin, "end": end, "workgroup": wave, "part": 0} | by_cause
         )
@@ -83,18 +83,18 @@ def made(**manifest: Any) -> Recording:
             row["idle"] += max(0, time - free)
             free = max(free, time + duration)
     occupancy = [
-        {"dispatch": w["dispatch"], "se": 4 * w["xcd"] + w["se"], "time": w[at], "cu": w["cu"], "simd": w["simd"],
+        {"dispatch": w["dispatch"], "se": w["se"], "time": w[at], "cu": w["cu"], "simd": w["simd"],
          "slot": w["slot"], "start": start, "kernel": KERNELS[w["dispatch"]]}
         for w in waves for at, start in (("begin", 1), ("end", 0))
     ]  # fmt: skip
     occupancy.sort(key=lambda row: (row["dispatch"], row["se"], row["time"]))
     numbers = {"agent": 0, "queue": 1, "stream": 0, "process": 77, "thread": 78, "correlation": [1, 2], "kernel_id": [1, 2]}
     dispatches = {
-        "dispatch": [1, 2], "kernel": list(KERNELS.values()), "start": [1000, 1500], "end": [1417, 1542],
+        "dispatch": [1, 2], "kernel": list(KERNELS.values()), "start": [600, 1500], "end": [977, 1542],
         "grid_x": 512, "grid_y": 1, "grid_z": [4, 1],
         "workgroup_x": 256, "workgroup_y": 1, "workgroup_z": 1, "lds": [82176, 0], "scratch": 0,
         "vgpr": [128, 32], "agpr": [4, 0], "sgpr": 64, "begin_cycle": [96, 1200], "end_cycle": [1000, 1300],
-        "low": [390.5, 40.0], "high": [460.25, 45.0],
+        "low": [350.5, 40.0], "high": [420.25, 45.0],
         **numbers,
     }  # fmt: skip
     counters = [
@@ -122,7 +122,7 @@ def made(**manifest: Any) -> Recording:
                 "conflicts": 0,
             }
         ),
-        "clocks": pd.DataFrame({"dispatch": [1, 1, 2, 2], "se": 0, "cycle": [0, 2400, 0, 2400], "time": [0, 1000, 0, 1000]}),
+        "clocks": pd.DataFrame({"dispatch": [1, 1, 2, 2], "se": 0, "cycle": [0, 2400, 0, 2400], "time": [560, 1560, 1000, 2000]}),
         "sources": pd.DataFrame({"path": ["base_tile.h", "fused.hip"], "text": ["// ü \x00\n" * 3, "int main;\n"]}),
     }
     kinds = dict.fromkeys(tables, "modelled") | {"memory": "emulated", "sources": "emulated", "instructions.hit": "emulated"}

@@ -129,5 +129,5 @@ def test_damage_is_named_with_file_and_column(tmp_path: Path, what: str, monkeyp
 def test_a_recording_says_how_its_numbers_came_to_be() -> None:
     recording = made()
     assert (recording.kind("instructions", "hit"), recording.kind("instructions", "latency")) == ("emulated", "modelled")
-    assert "decode_partial: 0.42 us (modelled)" in str(recording)
+    assert "decode_partial: 0.38 us (modelled)" in str(recording)
     assert list(recording.traced.wave) == [0, 1, 0]
