@@ -17,7 +17,7 @@ from sparse_mla.gfx950.assembly import Arg, Instruction, Kernel
 from sparse_mla.gfx950.generate import all_rows, slots
 from sparse_mla.gfx950.isa import ALIASES, ARCHES, ENCODINGS, MICRO, ROWS
 from sparse_mla.gfx950.isa.matrix import controls
-from sparse_mla.gfx950.isa.memory import swizzle
+from sparse_mla.gfx950.isa.memory import buffer_format, swizzle
 from sparse_mla.gfx950.isa.row import Operand, Row
 from sparse_mla.gfx950.sanitize import CHECK, describe, watch_result
 from sparse_mla.gfx950.trace import ACCESS, describe_access
@@ -27,7 +27,7 @@ SGPR_OFFSET, VGPR_BYTES, HARDWARE_SGPRS, TEMPORARIES = 128, 256, 128, 8
 HANDLER_INDEX = {row.mnemonic: i for i, row in enumerate(all_rows())}
 _VECTOR = 1 << 31  # marks an offset that counts from the first vector register, wherever that will stand
 _SDWA_PARTS = {"BYTE_0": 0, "BYTE_1": 1, "BYTE_2": 2, "BYTE_3": 3, "WORD_0": 4, "WORD_1": 5, "DWORD": 6}
-_FLAGS = {"offen": 1, "idxen": 2, "sc0": 4}  # Op.aux of what has flags (engine/access.h)
+_FLAGS = {"offen": 1, "idxen": 2, "sc0": 4, "glc": 4}  # Op.aux of what has flags (engine/access.h)
 _HINTS = {"sc0", "sc1", "nt", "glc"}  # cache hints: no functional effect here
 _ENDS_BLOCK = ("BRANCH", "BARRIER")
 _SIGN_BITS = {"f": (0, 31), "X": (0, 31), "h": (0, 15), "b": (0, 15), "g": (0, 15), "F": (1, 31)}  # dword and bit
@@ -406,9 +406,14 @@ class _Decoder:
                     values[slot] = swizzle(text) if text.startswith("swizzle") else int(text, 0)
                 except (KeyError, ValueError, IndexError):
                     raise self.fail(at, f"{key}:{text} is not known") from None
-        if "offen" in row.modifiers:
+        if row.modifiers & {"offen", "glc"}:
             values["aux"] = sum(flag for key, flag in _FLAGS.items() if key in at.modifiers)
             at.modifiers = {key: x for key, x in at.modifiers.items() if key not in ("offen", "idxen")}
+        if "format" in row.modifiers:
+            try:
+                values["aux"] |= buffer_format(at.modifiers.pop("format", "1")) << 8
+            except (KeyError, ValueError):
+                raise self.fail(at, "there is no such format") from None
         return values["imm"], values["aux"]
 
     def destination(self, at: _Context, row: Row, o: list[int]) -> str:

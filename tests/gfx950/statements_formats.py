@@ -603,8 +603,8 @@ SIX |= {f"v_cvt_scalef32_{kind}_{x}_f32" for x in ("fp6", "bf6") for kind in ("2
 KEPT = {
     0xFFFF: r"v_fma_mixhi_f16",
     0xFFFFFF00: r"v_cvt_(scalef32_)?sr_(fp8|bf8)_\w+|v_cvt_scalef32_(sr_)?pk_fp4_\w+",
-    0xFFFF0000: r"v_(fma|mad|div_fixup)_f16|v_(min3|max3|med3)_[fiu]16|v_bitop3_b16|v_(add|sub)_i16|v_mad_[iu]16|v_ashr_pk_[iu]8_i32|"
-    r"v_fma_mixlo_f16|v_cvt_sr_b?f16_f32|v_cvt_pk_(fp8|bf8)_f32|v_cvt_scalef32_pk_(fp8|bf8)_\w+|v_cvt_scalef32_f16_(fp8|bf8)",
+    0xFFFF0000: r"v_(fma|mad|div_fixup)_f16|v_(min3|max3|med3)_[fiu]16|v_bitop3_b16|v_(add|sub)_i16|v_mad_[iu]16|"
+    r"v_ashr_pk_[iu]8_i32|v_fma_mixlo_f16|v_cvt_sr_b?f16_f32|v_cvt_pk_(fp8|bf8)_f32|v_cvt_scalef32_pk_(fp8|bf8)_\w+|v_cvt_scalef32_f16_(fp8|bf8)",
 }
 
 

@@ -58,6 +58,51 @@ EXCHANGES = {f"ds_wrxchg2{st}_rtn_b{8 * n}": (n, 64 if st else 1) for st in ("",
 # Dwords of a scalar access; the buffer forms have the same, behind a resource.
 SCALAR = {f"s_{buffer}load_dword{f'x{n}' * (n > 1)}": n for buffer in ("", "buffer_") for n in (1, 2, 4, 8, 16)}
 SCALAR |= {f"s_{buffer}store_dword{f'x{n}' * (n > 1)}": n for buffer in ("", "buffer_") for n in (1, 2, 4)}
+SCALAR_ATOMICS = {f"s_{buffer}atomic_{op}{x2}": (op, n) for buffer in ("", "buffer_") for op in (
+    "swap", "cmpswap", "add", "sub", "smin", "umin", "smax", "umax", "and", "or", "xor", "inc", "dec") for x2, n in (("", 32), ("_x2", 64))}  # fmt: skip
+# Accesses that convert: components, and whether each takes 16 bits of a register. The names of data formats begin with the highest.
+TYPED = {f"{space}_{way}_format_{d16}{'xyzw'[:n]}": (n, bool(d16)) for space in ("buffer", "tbuffer") for way in ("load", "store")
+         for n in (1, 2, 3, 4) for d16 in ("", "d16_")}  # fmt: skip
+TYPED |= {f"buffer_{way}_format_d16_hi_x": (1, True) for way in ("load", "store")}
+DATA_FORMATS = "8 16 8_8 32 16_16 10_11_11 11_11_10 10_10_10_2 2_10_10_10 8_8_8_8 32_32 16_16_16_16 32_32_32 32_32_32_32".split()
+NUMBER_FORMATS = "UNORM SNORM USCALED SSCALED UINT SINT RESERVED_6 FLOAT".split()
+
+
+def component_widths(data_format: str) -> list[int]:
+    return [int(x) for x in reversed(data_format.split("_"))]
+
+
+def convertible(widths: list[int], number: str, half: bool, store: bool) -> bool:
+    """Whether there is such a format, and it is stated what it does."""
+    if number == "RESERVED_6" or (store and number.endswith("SCALED")):
+        return False
+    if 11 in widths:
+        return number == "FLOAT" and not store
+    return number in ("UINT", "SINT", "FLOAT") and not half if 32 in widths else number != "FLOAT" or 16 in widths
+
+
+def from_component(x: int, bits: int, number: str, half: bool) -> int:
+    """A component as it lies in memory to the bits of a register, or of half of one."""
+    if number in ("UINT", "SINT"):
+        return (signed(x, bits) if number == "SINT" else x) % (1 << (16 if half else 32))
+    if number == "FLOAT":  # 10 and 11 bits are f16 without a sign and with a shorter mantissa
+        value = as_float(x, bits) if bits >= 16 else as_float(x << 15 - bits, 16)
+    else:
+        value = {"UNORM": lambda: x / (2**bits - 1), "SNORM": lambda: max(-1.0, signed(x, bits) / (2 ** (bits - 1) - 1)),
+                 "USCALED": lambda: float(x), "SSCALED": lambda: float(signed(x, bits))}[number]()  # fmt: skip
+    return of_float(np.float32(value), 16 if half else 32)
+
+
+def to_component(x: int, bits: int, number: str, half: bool) -> int:
+    value = float(as_float(x, 16 if half else 32))
+    if number in ("UINT", "SINT") or bits == 32:
+        return x % 2**bits
+    if number == "FLOAT":
+        return of_float(np.float32(value), 16)
+    low, most = (-1, 2 ** (bits - 1) - 1) if number == "SNORM" else (0, 2**bits - 1)
+    return 0 if value != value else round(min(max(value, low), 1) * most) % 2**bits
+
+
 # Bytes that one lane brings to LDS, and whether their sign fills the dword.
 TO_LDS = {"ubyte": (1, False), "sbyte": (1, True), "ushort": (2, False), "sshort": (2, True), "dword": (4, False)}
 STRAIGHT = {f"{space}_load_lds_{name}": x for space in ("global", "scratch") for name, x in TO_LDS.items()}
@@ -149,7 +194,20 @@ LDS_OTHERS = {"ds_permute_b32", "ds_swizzle_b32", "ds_append", "ds_consume", "ds
 NO_EFFECT = {"s_dcache_inv": "", "s_dcache_inv_vol": "", "s_dcache_wb": "", "s_dcache_wb_vol": "",
              "s_dcache_discard": "s[4:5], 0x10", "s_dcache_discard_x2": "s[4:5], 0x10",
              "buffer_inv": "sc1", "buffer_wbl2": "sc0 sc1", "ds_nop": ""}  # fmt: skip
-STATED = {*MEMORY, *ELEMENTS, *EXCHANGES, *SCALAR, *STRAIGHT, *ATOMICS, *DS_ATOMICS, *TRANSPOSED, *LDS_OTHERS, *NO_EFFECT}
+STATED = {
+    *SCALAR_ATOMICS,
+    *TYPED,
+    *MEMORY,
+    *ELEMENTS,
+    *EXCHANGES,
+    *SCALAR,
+    *STRAIGHT,
+    *ATOMICS,
+    *DS_ATOMICS,
+    *TRANSPOSED,
+    *LDS_OTHERS,
+    *NO_EFFECT,
+}
 
 
 def swizzled(mode: str, n: list[int], lane: int) -> int:

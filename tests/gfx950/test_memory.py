@@ -18,16 +18,24 @@ from sparse_mla.gfx950.machine import Memory, launch
 from tests.gfx950.harness import FULL, Registers, compare, halves, random_registers, span
 from tests.gfx950.statements_memory import (
     ATOMICS,
+    DATA_FORMATS,
     DS_ATOMICS,
     ELEMENTS,
     EXCHANGES,
     MEMORY,
+    NUMBER_FORMATS,
     OPS,
     SCALAR,
+    SCALAR_ATOMICS,
     STRAIGHT,
     TO_LDS,
-    TRANSPOSED,  # fmt: skip
+    TRANSPOSED,
+    TYPED,
+    component_widths,
+    convertible,
+    from_component,
     swizzled,
+    to_component,
 )
 
 MASK = 0x8000_0123_FFFF_00F1
@@ -243,6 +251,87 @@ def test_scalar(name: str) -> None:
             after.sgpr[first : first + width] = [*data[place:][:inside], *[0] * (width - inside)]
         else:
             wanted[place:][:inside] = before.sgpr[first:][:inside]
+        compare(line, after, before.run(line, memory))
+        np.testing.assert_array_equal(data, wanted, err_msg=line)
+
+
+@pytest.mark.parametrize("name", TYPED)
+def test_typed_buffers(name: str) -> None:
+    """Every data and number format; a load's components are picked by the resource, where the format is its own too."""
+    (n, half), rng, store, own = TYPED[name], np.random.default_rng(8), "store" in name, name[0] == "t"
+    registers, high = (n + 1) // 2 if half else n, "_hi_" in name
+    for i, (data, number) in enumerate((x, y) for x in range(1, 15) for y in range(8)):
+        access, widths = Access(rng, 1024 + 64, MASK if i % 8 else FULL, "va"[i % 2]), component_widths(DATA_FORMATS[data - 1])
+        base, memory = mapped(access)
+        picks = rng.choice([0, 1, 4, 5, 6, 7], 4) if i % 3 and not own and not store else np.arange(4, 8)
+        access.before.sgpr[4:8] = resource(base, 1088)
+        access.before.sgpr[7] = sum(int(x) << 3 * k for k, x in enumerate(picks)) | number << 12 | data << 15
+        where, size, kind = rng.permutation(64) * 16 + 16, sum(widths) // 8, NUMBER_FORMATS[number]
+        access.address(2, where - 16)
+        file = access.before.file(access.letter)
+        for r in range(registers):
+            pairs = rng.normal(size=(64, 2)).astype(np.float16).view(np.uint32)[:, 0]
+            file[16 + r] = pairs if half else rng.normal(size=64).astype(np.float32).view(np.uint32)
+            if kind in ("UINT", "SINT") and 32 not in widths:
+                file[16 + r] &= np.uint32((1 << min(widths) - 1) - 1) * np.uint32(0x10001 if half else 1)
+        text = f"format:[BUF_DATA_FORMAT_{DATA_FORMATS[data - 1]},BUF_NUM_FORMAT_{kind}]" if own else ""
+        line = f"{name} {span(access.letter, 16, registers)}, v2, s[4:7], 0 offen {text} offset:16"
+        if not convertible(widths, kind, half, store) or (store and len(widths) != n):
+            with pytest.raises(KernelFault, match="buffer resource"):
+                access.before.run(line, memory)
+            continue
+        after = access.before.copy()
+        for lane in access.lanes:
+            whole, at = int.from_bytes(access.data[where[lane] :][:size].tobytes(), "little"), 0
+            found = []
+            for k, bits in enumerate(widths):
+                register, shift = 16 + (k // 2 if half else k), 16 * (high or half and k % 2)
+                if store:
+                    given = int(file[register, lane]) >> shift & (0xFFFF if half else 0xFFFFFFFF)
+                    mask = (1 << bits) - 1 << at
+                    whole = whole & ~mask | to_component(given, bits, kind, half) << at
+                found.append(from_component(whole >> at & (1 << bits) - 1, bits, kind, half))
+                at += bits
+            access.wanted[where[lane] :][:size] = list(whole.to_bytes(size, "little"))
+            one = 1 if kind in ("UINT", "SINT") else 0x3C00 if half else 0x3F800000
+            found += [0, 0, 0, one][len(found) :]
+            for k in range(0 if store else n):
+                x = found[picks[k] - 4] if picks[k] > 3 else one * int(picks[k])
+                register, shift = 16 + (k // 2 if half else k), 16 * (high or half and k % 2)
+                old = int(after.file(access.letter)[register, lane])
+                after.file(access.letter)[register, lane] = old & ~(0xFFFF << shift) | x << shift if half else x
+        access.check(line, after, memory=memory)
+
+
+def test_integers_that_do_not_fit_a_format() -> None:
+    access = Access(np.random.default_rng(1), 64, 1, "v")
+    base, memory = mapped(access)
+    access.before.sgpr[4:8], access.before.vgpr[1] = resource(base, 64), 256
+    with pytest.raises(KernelFault, match="buffer resource"):
+        access.before.run("tbuffer_store_format_x v1, off, s[4:7], 0 format:[BUF_DATA_FORMAT_8,BUF_NUM_FORMAT_UINT]", memory)
+
+
+@pytest.mark.parametrize("name", SCALAR_ATOMICS)
+def test_scalar_atomics(name: str) -> None:
+    (op, bits), rng = SCALAR_ATOMICS[name], np.random.default_rng(8)
+    n, pair, buffer = bits // 32, "cmp" in op, "buffer" in name
+    for i in range(24):
+        data, memory = np.array([int(x) % 2**32 for x in atomic_numbers(rng, op, 32, 64)], np.uint32), Memory()
+        before, base = random_registers(rng, MASK), memory.map(data, "data")
+        before.sgpr[:4] = resource(base, 160) if buffer else [*halves(base), 0, 0]
+        place, before.sgpr[6] = 8 + 2 * int(rng.integers(8)), 16
+        if i % 4 == 0:
+            before.sgpr[8 : 8 + 2 * n] = [*data[place:][:n], *data[place:][:n]]
+        elif buffer and i % 4 == 1:
+            place = 40
+        a, b, old = (int.from_bytes(x[:n].tobytes(), "little") for x in (before.sgpr[8:], before.sgpr[8 + n :], data[place:]))
+        after, wanted, outside = before.copy(), data.copy(), place == 40
+        new = old if outside else int(OPS[op](old, a, b, bits))
+        wanted[place : place + n] = [new & 0xFFFFFFFF, new >> 32][:n]
+        if i % 2:
+            after.sgpr[8 : 8 + n] = 0 if outside else data[place : place + n]
+        where = f"s6 offset:{4 * place - 16:#x}" if i % 3 else f"{4 * place:#x}"
+        line = f"{name} {span('s', 8, n * (1 + pair))}, {span('s', 0, 4 if buffer else 2)}, {where}{' glc' if i % 2 else ''}"
         compare(line, after, before.run(line, memory))
         np.testing.assert_array_equal(data, wanted, err_msg=line)
 
@@ -486,7 +575,7 @@ def test_accesses_outside(line: str, kind: str, address: int) -> None:
 
 
 @pytest.mark.parametrize("line, words", [
-    ("ds_gws_init v2 gds", "unknown instruction"), ("buffer_load_format_x v1, off, s[4:7], 0", "unknown instruction"),
+    ("ds_gws_init v2 gds", "unknown instruction"), ("tbuffer_load_format_x v1, off, s[4:7], 0 format:[BUF_DATA_FORMAT_9]", "no such format"),
     ("buffer_load_dwordx2 v2, s[4:7], 0 offen lds", "operands"), ("global_atomic_add v1, v[2:3], v4, off", "operands"),
     ("global_atomic_add v[2:3], v4, off sc0", "operands"), ("buffer_load_dword v1, v2, s[4:7], 0", "must be off"),
     ("buffer_load_dword v1, off, s[4:7], 0 offen", "one VGPR"), ("v_mov_b32_e32 v1, src_shared_base", "32 bits"),

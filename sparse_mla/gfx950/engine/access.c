@@ -28,10 +28,7 @@ u32 scratch_pointers(Wave* w, const Op* o, u32 vaddr, u32 saddr, u32 size, u8** 
   return 1;
 }
 
-// A buffer resource: base, stride, number of records (bytes, or strides where an index is given). The scalar offset is no part
-// of the check. Swizzled addresses (swizzle, thread id added) and other types of resource are refused.
-typedef struct { u64 base; u32 stride, records, refused; } Resource;
-static Resource resource(Wave* w, u32 at) {
+Resource resource(Wave* w, u32 at) {
   u32 d[4];
   __builtin_memcpy(d, (u8*)w + (at & ~1u), 16);
   return (Resource){d[0] | (u64)(d[1] & 0xffff) << 32, d[1] >> 16 & 0x3fff, d[2], d[1] >> 31 | d[3] >> 30 | (d[3] >> 23 & 1)};

@@ -11,6 +11,10 @@ u32 scratch_pointers(Wave* w, const Op* o, u32 vaddr, u32 saddr, u32 size, u8** 
 enum { OFFEN = 1, IDXEN = 2, RETURN = 4 };   // Op.aux
 typedef struct { u8 bytes[LANES][16] __attribute__((aligned(16))); } Outside;
 u32 buffer_pointers(Wave* w, const Op* o, u32 size, u32 from, u8** pointers, Outside* outside);
+// A buffer resource: base, stride, number of records (bytes, or strides where an index is given). The scalar offset is no part
+// of the check. Swizzled addresses (swizzle, thread id added) and other types of resource are refused.
+typedef struct { u64 base; u32 stride, records, refused; } Resource;
+Resource resource(Wave* w, u32 at);
 u32 smem_buffer(Wave* w, const Op* o, u32 n, u32 store);
 u32 to_lds(Wave* w, const Op* o, u32 size, u32 sign_extend, u8** pointers);
 u32 misaligned(Wave* w, const Op* o, u8** pointers, u32 size);   // 1 after a fault: an atomic must be aligned to its size
@@ -77,15 +81,18 @@ INLINE u32 add_f16(u32 x, u32 y) { return f32_to_f16(f16_to_f32(x & 0xffffu) + f
 INLINE u32 read_u32(Wave* w, u32 o, u32 lane) { return V(o, lane); }
 INLINE u64 read_u64(Wave* w, u32 o, u32 lane) { return V(o, lane) | (u64)V(o + 4 * LANES, lane) << 32; }
 #define ATOMIC_OP(NAME, T, S_TYPE, NEW)                                                              \
-  static __attribute__((noinline, unused)) u32 atomic_##NAME(Wave* w, const Op* o, u8** pointers, u32 data, u32 data2, u32 dst) { \
+  static inline __attribute__((always_inline, unused)) T next_##NAME(T old, T a, T b) {              \
     typedef S_TYPE S __attribute__((unused));                                                        \
+    (void)old; (void)b;                                                                              \
+    return NEW;                                                                                      \
+  }                                                                                                  \
+  static __attribute__((noinline, unused)) u32 atomic_##NAME(Wave* w, const Op* o, u8** pointers, u32 data, u32 data2, u32 dst) { \
     if (UNLIKELY(misaligned(w, o, pointers, sizeof(T)))) return 0;                                   \
     for (u64 active = exec_of(w); active; active &= active - 1) {                                    \
       u32 lane = (u32)__builtin_ctzll(active);                                                       \
       T* p = (T*)pointers[lane];                                                                     \
       T a = read_##T(w, data, lane), b = read_##T(w, data2, lane), old = __atomic_load_n(p, __ATOMIC_RELAXED), new; \
-      (void)b;                                                                                       \
-      do new = NEW; while (!__atomic_compare_exchange_n(p, &old, new, 1, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)); \
+      do new = next_##NAME(old, a, b); while (!__atomic_compare_exchange_n(p, &old, new, 1, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)); \
       if (!dst) continue;                                                                            \
       V(dst, lane) = (u32)old;                                                                       \
       if (sizeof(T) == 8) V(dst + 4 * LANES, lane) = (u32)((u64)old >> 32);                          \

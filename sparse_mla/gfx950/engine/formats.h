@@ -303,3 +303,4 @@ SHARED Fv trig_preop(Fv a, uv part) {
   }
   return ldexp(r, scale);
 }
+#include "typed.h"
