@@ -102,7 +102,7 @@ def launch(
         counts[:, first:last] = executed[:, i, None]
     findings = shadow.report(kernel, code.agpr_first, run.grid) if shadow else ()
     traced = recorder.trace(native.engine().trace_gather, shared.limit, shared.n_waves, code.blocks) if recorder else None
-    return Launched(kernel, run.grid, run.block, counts, seconds, findings, traced)
+    return Launched(kernel, run.grid, run.block, counts, seconds, findings, traced, shared.lds_bytes)
 
 
 class _Host:
