@@ -24,7 +24,7 @@ typedef struct {
 
 typedef struct { u64 left, arrived, ended; u32 members[16]; } Group;
 typedef struct { Simd simd; u32 slots; } SimdState;   // slots: mask of those in use
-typedef struct { SimdState simds[4]; Cu lds; u32 groups; u64 busy_since, busy; u32 waves; } CuState;
+typedef struct { SimdState simds[4]; Cu shared; u32 groups; u64 busy_since, busy; u32 waves; } CuState;
 typedef struct { u64 key; u32 wave; } Event;
 
 typedef struct { u64 hit, latency, stall, idle, cause[CAUSES]; } InstructionTime;
@@ -270,7 +270,7 @@ static void memory(Chip* c, LaunchTime* l, CuState* x, Wave* w, const Desc* d, u
   }
   if (d->kind == K_LDS) {
     u32 phases = head >> 8 & 255, extra = head >> 16 & 255;
-    u64 done = lds_done(&x->lds, &x->simds[w->simd].simd, w->simd, d, t, phases, extra);
+    u64 done = lds_done(&x->shared, &x->simds[w->simd].simd, w->simd, d, t, phases, extra);
     l->counters[X_LDS_ACTIVE] += phases ? phases : d->service / 2;
     l->counters[X_LDS_CONFLICT] += extra;
     done = align(done);
@@ -292,7 +292,7 @@ static void memory(Chip* c, LaunchTime* l, CuState* x, Wave* w, const Desc* d, u
     if (m.done >= w->lgkm_max) { w->lgkm_max = m.done; w->lds_in_a_row = 0; }
     return;
   }
-  vmem_taken(&x->simds[w->simd].simd, &w->rules, d, m.accept);
+  vmem_taken(&x->shared, &x->simds[w->simd].simd, &w->rules, d, t, m.accept, address_cycles(k, d->dwords, lanes));
   if (m.done < w->vm_last) m.done = w->vm_last;   // counted in order
   w->vm_last = m.done;
   w->vm[w->n_vm % QUEUE] = m.done;
@@ -324,7 +324,7 @@ static void step(Chip* c, LaunchTime* l, Wave* w, u64 t) {
   const Desc* d = &l->descs[w->pc];
   CuState* x = &c->cus[w->cu];
   Simd* s = &x->simds[w->simd].simd;
-  When at = earliest(k, s, &w->rules, d);
+  When at = earliest(k, &x->shared, s, &w->rules, d);
   if (at.at > t) {
     charge(w, at.at, at.cause, at.idle);
     push(c, at.at, w);
@@ -390,7 +390,7 @@ static void step(Chip* c, LaunchTime* l, Wave* w, u64 t) {
         for (u32 p = 0; p < PORTS; ++p) w->rules.ready[p] = ready + k->branch_taken;
     }
   }
-  When next = earliest(k, s, &w->rules, &l->descs[w->pc]);
+  When next = earliest(k, &x->shared, s, &w->rules, &l->descs[w->pc]);
   charge(w, next.at, next.cause, next.idle);
   push(c, next.at, w);
 }

@@ -10,8 +10,10 @@ static void later(When* x, u64 at, u8 cause, u8 idle) {
 }
 
 // When the wave's next instruction may issue, were no other to come before it, and what holds it back the longest.
-When earliest(const Constants* k, const Simd* s, const WaveState* w, const Desc* d) {
+When earliest(const Constants* k, const Cu* cu, const Simd* s, const WaveState* w, const Desc* d) {
   When x = {w->ready[d->port], C_DEPENDENCY, 1};
+  u32 first = d->address / CHUNK, last = (d->address + d->bytes - 1) / CHUNK;
+  if (w->chunk == NO_CHUNK ? last != first : last != w->chunk) later(&x, w->next_chunk, C_DEPENDENCY, 1);
   if (d->port == SALU || d->port == BRANCH) {
     if (d->port == SALU) later(&x, w->salu_ready, C_DEPENDENCY, 1);
     if (x.at < w->scalar_until)   // a vector instruction's scalar result takes longer to the scalar unit, longest to a branch
@@ -36,7 +38,11 @@ When earliest(const Constants* k, const Simd* s, const WaveState* w, const Desc*
   if (d->port == NONE) return x;
   later(&x, s->port[d->port], C_ARBITRATION, 0);
   if (d->port == LDS && s->n_lds >= k->lds_queue) later(&x, s->lds[(s->n_lds - k->lds_queue) % LDS_RING], C_LDS, 0);
-  if (d->port == VMEM && s->n_vmem >= k->vmem_queue) later(&x, s->vmem[(s->n_vmem - k->vmem_queue) % VMEM_RING], C_BANDWIDTH, 0);
+  if (d->port == VMEM) {
+    if (cu->vmem_at) later(&x, cu->vmem_at + k->slot, C_ARBITRATION, 0);
+    if (s->n_vmem >= k->vmem_queue && s->vmem[(s->n_vmem - k->vmem_queue) % VMEM_RING] > x.at && cu->address_free > x.at + k->vmem_backlog)
+      later(&x, s->vmem_at + k->vmem_pace, C_BANDWIDTH, 0);
+  }
   return x;
 }
 
@@ -46,6 +52,15 @@ void issue(const Constants* k, Simd* s, WaveState* w, const Desc* d, u64 t, int 
     u64 at = t + (taken ? k->branch_taken : d->next[p]);
     if (at > w->ready[p]) w->ready[p] = at;
   }
+  u32 start = d->address / CHUNK, chunk = (d->address + d->bytes - 1) / CHUNK;
+  if (taken) {   // the first chunk of the target comes with the branch's own cost
+    w->chunk = NO_CHUNK;
+    w->next_chunk = t + k->branch_taken + k->fetch_pace;
+  } else if (chunk != w->chunk) {   // it has left a chunk: the one after the next is asked for
+    if (w->chunk != NO_CHUNK || chunk != start) w->next_chunk = (start != chunk ? t : w->issued) + k->fetch_next;
+    w->chunk = chunk;
+  }
+  w->issued = t;
   if (d->port == VALU) {
     if (t == s->valu_at && s->valu_count) ++s->valu_count;
     else { s->valu_at = t; s->valu_count = 1; s->valu_pair = d->pair; s->valu_wave = w->id; }
@@ -83,8 +98,11 @@ u32 address_cycles(const Constants* k, u32 dwords, u32 lanes) {
   return by_byte > by_lane ? by_byte : by_lane;
 }
 
-// The CU's address unit takes a VMEM instruction at `accept`; until then its address and data registers must stay.
-void vmem_taken(Simd* s, WaveState* w, const Desc* d, u64 accept) {
+// A VMEM instruction that issues at t and that the CU's address unit takes at `accept` and works on for `cost`: until then its
+// address and data registers must stay.
+void vmem_taken(Cu* cu, Simd* s, WaveState* w, const Desc* d, u64 t, u64 accept, u32 cost) {
+  s->vmem_at = cu->vmem_at = t;
+  if (accept + cost > cu->address_free) cu->address_free = accept + cost;
   s->vmem[s->n_vmem++ % VMEM_RING] = accept;
   u32 i = w->n_held++ % VMEM_RING;
   w->held[i][0] = d->vaddress[0];

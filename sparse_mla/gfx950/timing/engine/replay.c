@@ -6,24 +6,19 @@ typedef struct { u64 at; u8 cause, idle; } Predicted;
 
 // `waves`, `simds`, `cu`: zeroed. Memory and barrier waits come from the recording; all else from the rules.
 void replay(const Constants* k, const Desc* descs, const Recorded* events, u64 n, Predicted* out, WaveState* waves, Simd* simds, Cu* cu) {
-  u64 address_free = 0;
   for (u64 i = 0; i < n; ++i) {
     const Recorded* e = &events[i];
     const Desc* d = &descs[e->desc];
     WaveState* w = &waves[e->wave];
     Simd* s = &simds[e->simd];
-    When x = earliest(k, s, w, d);
+    When x = earliest(k, cu, s, w, d);
     out[i] = (Predicted){x.at, x.cause, x.idle};
     issue(k, s, w, d, e->at, e->taken);
     if (d->kind == K_WAIT || d->kind == K_BARRIER)
       for (u32 p = 0; p < PORTS; ++p)
         if (e->until > w->ready[p]) w->ready[p] = e->until;
     if (d->kind == K_LDS) lds_done(cu, s, e->simd, d, e->at, 0, 0);
-    if (d->port == VMEM) {
-      u64 start = e->at > address_free ? e->at : address_free;
-      address_free = start + address_cycles(k, d->dwords, 64);
-      vmem_taken(s, w, d, start);
-    }
+    if (d->port == VMEM) vmem_taken(cu, s, w, d, e->at, e->at > cu->address_free ? e->at : cu->address_free, address_cycles(k, d->dwords, 64));
   }
 }
 const u32 sizeof_WaveState = sizeof(WaveState), sizeof_Simd = sizeof(Simd), sizeof_Cu = sizeof(Cu), sizeof_Desc = sizeof(Desc);

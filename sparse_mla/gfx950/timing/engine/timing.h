@@ -34,6 +34,8 @@ typedef struct {           // one static instruction; classes.py fills it in
 #define SCALAR_RING 8
 #define LDS_RING 16
 #define VMEM_RING 16
+#define NO_CHUNK 0xffffffffu
+#define CHUNK 32   // bytes that one instruction fetch brings
 typedef struct {
   u64 port[PORTS];         // when each port takes the next instruction
   u64 valu_at;             // slot of the last vector instruction, how many went into it, how they pair, whose it was
@@ -43,6 +45,7 @@ typedef struct {
   u64 unpaired_until;      // after trans
   u64 lds[LDS_RING];       // when each of the last LDS instructions left the SIMD's queue
   u64 vmem[VMEM_RING];     // when the CU's address unit took each of the last VMEM instructions
+  u64 vmem_at;             // last VMEM issue
   u32 n_lds, n_vmem;
 } Simd;
 
@@ -55,18 +58,24 @@ typedef struct {
   u64 address_until;       // some vector register is still being read by the address unit
   Registers held[VMEM_RING][2];
   u64 held_until[VMEM_RING];
+  u64 issued;              // its last instruction
+  u64 next_chunk;          // when the instructions behind its last chunk are there
+  u32 chunk;               // of its last instruction's end; NO_CHUNK behind a jump
   u32 n_held, n_scalar, id;
 } WaveState;
 
-typedef struct { u64 lds_pair[2], lds_banks; } Cu;   // when the path of each pair of SIMDs is free, and when the banks are
+typedef struct {
+  u64 lds_pair[2], lds_banks;   // when the path of each pair of SIMDs is free, and when the banks are
+  u64 vmem_at, address_free;    // last VMEM issue of any SIMD; when the address unit has done all that it was given
+} Cu;
 
 typedef struct { u64 at; u8 cause, idle; } When;   // idle: the recorder would show a gap instead of a stall
 
-When earliest(const Constants* k, const Simd* s, const WaveState* w, const Desc* d);
+When earliest(const Constants* k, const Cu* cu, const Simd* s, const WaveState* w, const Desc* d);
 void issue(const Constants* k, Simd* s, WaveState* w, const Desc* d, u64 t, int taken);
 u64 lds_done(Cu* cu, Simd* s, u32 simd, const Desc* d, u64 t, u32 phases, u32 extra);
 u32 address_cycles(const Constants* k, u32 dwords, u32 lanes);
-void vmem_taken(Simd* s, WaveState* w, const Desc* d, u64 accept);
+void vmem_taken(Cu* cu, Simd* s, WaveState* w, const Desc* d, u64 t, u64 accept, u32 cost);
 
 // ---- memory --------------------------------------------------------------------------------------------------------
 enum { MEMORY_LOAD, MEMORY_STORE, MEMORY_ATOMIC, MEMORY_TO_LDS, MEMORY_SMEM };   // bits 0..2 of `kind`; above: sc0 8, sc1 16, nt 32
