@@ -1,8 +1,8 @@
 """Where executed instructions and time go: by source line, by instruction, by phase.
 
 All take the frame of analyse.instructions and add up its numbers: hit, and where it was timed latency, stall, idle and the
-causes. `by` names the number that counts: one of these, or "time": that of all waves where causes are known, else latency + idle
-of the traced ones. `share` is of its sum over the whole frame, `of` is its name, and `kind` how it came to be.
+causes. `by` names the number that counts: one of these, or "time", the sum of the causes: that of all waves, or of the traced
+ones where causes are `inferred`. `share` is of its sum over the whole frame, `of` is its name, and `kind` how it came to be.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sparse_mla.record.schema import CAUSES
 def hot_lines(frame: pd.DataFrame, by: str = "time", n: int = 10) -> pd.DataFrame:
     """The `n` source lines with most of `by`. A line that several phases share through inlining has a row for each.
 
-    Columns: kernel, phase, file, line, source, share, of (what the share is of), kind, the numbers, main (largest cause).
+    Columns: kernel, phase, file, line, source, share, of (what of), kind, the numbers, main (largest cause), inferred.
     """
     return _top(_sums(frame, ["kernel", "phase", "file", "line", "source"], by), by, n)
 
@@ -45,10 +45,8 @@ def _value(frame: pd.DataFrame, by: str) -> pd.Series:
     causes = [cause for cause in CAUSES if cause in frame]
     if by == "time" and causes:
         return frame[causes].sum(axis=1)
-    if by == "time" and "latency" in frame:
-        return frame.latency + frame.idle
     if by not in ("hit", *TIMES, *causes) or by not in frame:
-        known = ["hit", *(name for name in (*TIMES, *CAUSES) if name in frame)] + ["time"] * ("latency" in frame)
+        known = ["hit", *(name for name in (*TIMES, *CAUSES) if name in frame)] + ["time"] * bool(causes)
         raise InputError(f"nothing here was measured by {by!r}; there is {', '.join(known)}. Times come with a recording")
     return frame[by]
 
@@ -62,7 +60,7 @@ def _sums(frame: pd.DataFrame, keys: list[str], by: str) -> pd.DataFrame:
     sums.insert(len(keys) + 1, "of", by)
     sums.insert(len(keys) + 2, "kind", frame.counted if by == "hit" else frame.timed)  # the same in all rows
     if causes := [cause for cause in CAUSES if cause in sums]:
-        sums["main"] = sums[causes].idxmax(axis=1)
+        sums["main"], sums["inferred"] = sums[causes].idxmax(axis=1), frame.inferred.iloc[0]
     return sums
 
 

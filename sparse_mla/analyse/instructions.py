@@ -7,7 +7,8 @@ One row for each launch and static instruction, whose columns are
                                                       ("file:line -> ..."), the line's text, its phase (analyse.phases)
     hit                                               executions by the waves that were traced, of all waves where none were
     latency, stall, idle                              cycles of traced waves, as thread traces count them; absent if not timed
-    the CAUSES                                        cycles of all waves by cause; absent if not known
+    the CAUSES                                        cycles by cause: of all waves, or of traced ones where `inferred`
+    likely, inferred                                  what its stalls are probably due to; True where the causes follow from that
     counted, timed                                    the kind of `hit`, and of all times ("" if not timed)
 """
 
@@ -17,6 +18,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from sparse_mla.analyse.causes import likely_causes
 from sparse_mla.analyse.phases import phases_of
 from sparse_mla.build import csrc_dir
 from sparse_mla.errors import InputError
@@ -54,6 +56,15 @@ def instructions(run: Recording | Result | Launched) -> pd.DataFrame:
     frame["unit"] = frame.mnemonic.map(units)
     frame["source"] = [sources.line(file, line) for file, line in zip(frame.file, frame.line, strict=True)]
     frame["phase"] = phases_of(frame, sources.text)
+    frame["likely"] = likely_causes(frame)
+    frame["inferred"] = "latency" in frame and CAUSES[0] not in frame
+    if frame.inferred.any():
+        for cause in CAUSES:
+            frame[cause] = frame.stall.where(frame.likely == cause, 0)
+        rest = frame.latency - frame.stall
+        frame["launch"] += rest.where(frame.likely == "launch", 0)
+        frame["issue"] += rest.where(frame.likely != "launch", 0)
+        frame["dependency"] += frame.idle
     return frame.assign(counted=kinds[0], timed=kinds[1])
 
 

@@ -17,14 +17,14 @@ _MONO = "DejaVu Sans Mono"
 def hot_figure(rows: pd.DataFrame, *, title: str, source: str) -> Figure:
     """The hottest lines or instructions, split by cause where that is known. `rows`: what analyse.hot.hot_lines or
     hot_instructions gives."""
-    timed = [cause for cause in CAUSE_LOOK if cause in rows and rows.of[0] == "time"]
+    timed = [cause for cause in CAUSE_LOOK if cause in rows and rows.of[0] == "time" and rows[cause].any()]
     labels = [_label(row) for row in rows.itertuples()]
     wide = max(map(len, labels))
-    with canvas(8.6, 0.3 * len(rows) + 1.4) as (fig, axis):
+    with canvas(9.0, 0.3 * len(rows) + 1.4) as (fig, axis):
         _stack(axis, rows, timed, CAUSE_LOOK, 100 * rows.share)
         axis.set_yticks(range(len(rows)), [label.ljust(wide) for label in labels], fontsize=7.5, family=_MONO)
-        what = {"time": "all waves' time" if timed else "traced waves' time", "hit": "executed wave instructions"}
-        axis.set_xlabel(f"share of {what.get(rows.of[0], rows.of[0])}, % ({rows.kind[0]})")
+        what = _whose(rows) if timed else "executed wave instructions" if rows.of[0] == "hit" else rows.of[0]
+        axis.set_xlabel(f"{what}, % ({rows.kind[0]})")
         if timed:
             fig.legend(loc="outside upper left", ncols=len(timed), fontsize=8, handlelength=1.2, columnspacing=0.9)
     first = rows.iloc[0]
@@ -35,11 +35,11 @@ def hot_figure(rows: pd.DataFrame, *, title: str, source: str) -> Figure:
 
 def phases_figure(split: pd.DataFrame, *, title: str, source: str) -> Figure:
     """Phases: time by cause where it is known, and executed instructions by unit. `split`: what analyse.hot.phase_split gives."""
-    causes = [cause for cause in CAUSE_LOOK if cause in split]
+    causes = [cause for cause in CAUSE_LOOK if cause in split and split[cause].any()]
     units = [unit for unit in split if unit in UNIT_LOOK]
     panels = [(f"executed wave instructions, % ({split.counted[0]})", units, UNIT_LOOK)]
     if causes:
-        panels.insert(0, (f"all waves' time, % ({split.kind[0]})", causes, CAUSE_LOOK))
+        panels.insert(0, (f"{_whose(split)}, % ({split.kind[0]})", causes, CAUSE_LOOK))
     with canvas(4.3 * len(panels) + 0.9, 0.3 * len(split) + 1.9, ncols=len(panels), sharey=True, squeeze=False) as (fig, axes):
         for axis, (label, columns, looks) in zip(axes[0], panels, strict=True):
             whole = split[columns].sum(axis=1)
@@ -52,6 +52,10 @@ def phases_figure(split: pd.DataFrame, *, title: str, source: str) -> Figure:
     finding = f"{top.phase} takes most, {top.share:.0%}" + (f", mostly {top.main}" if causes else "")
     finding += f"; then {', '.join(others)}." if others else "."
     return Figure(fig, title, finding, split.kind.iloc[0], source, _percent(split))
+
+
+def _whose(rows: pd.DataFrame) -> str:
+    return "traced waves' time by likely cause" if rows.inferred[0] else "all waves' time"
 
 
 def _stack(
@@ -85,12 +89,14 @@ def _stack(
 def _label(row: Any) -> str:
     place = f"{row.file.rsplit('/', 1)[-1]}:{row.line}" if row.file else "no line"
     phase = f" [{row.phase}]" if row.phase != "other" else ""
-    return f"{place}{phase}  {str(getattr(row, 'text', row.source))[:52]}"
+    return f"{place}{phase}  {str(getattr(row, 'text', row.source))[:46]}"
 
 
 def _percent(frame: pd.DataFrame) -> pd.DataFrame:
     """As a reader of text wants it: without what the figure says elsewhere."""
-    left = frame.drop(columns=[x for x in ("of", "kind", "counted", *(["source"] if "text" in frame else [])) if x in frame])
+    left = frame.drop(
+        columns=[x for x in ("of", "kind", "counted", "inferred", *(["source"] if "text" in frame else [])) if x in frame]
+    )
     if "source" in left:
         left["source"] = left.source.str[:60]
     return left.assign(share=(100 * frame.share).round(1).astype(str) + " %")

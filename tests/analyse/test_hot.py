@@ -36,7 +36,9 @@ def test_without_causes_time_is_latency_and_idle_of_the_traced_waves() -> None:
     rows = hot_instructions(frame, n=2)
     assert rows.time.tolist() == [1000, 304]
     assert rows.share[0] == 1000 / (40 + 8 + 1000 + 8 + 20 + 300 + 4 + 40 + 4 + 20)
-    assert "main" not in rows
+    assert rows.main.tolist() == ["memory", "barrier"]
+    assert rows.inferred.all()
+    assert not hot_lines(FRAME).inferred.any()
 
 
 def test_phases_come_in_their_order_with_units() -> None:

@@ -15,7 +15,7 @@ def test_hot_lines_by_cause() -> None:
     assert figure.kind == "modelled"
     assert figure.finding == "These 3 take 97%; k.hip:3 [gather] alone takes 73%, mostly memory."
     axis = figure.canvas.axes[0]
-    assert axis.get_xlabel() == "share of all waves' time, % (modelled)"
+    assert axis.get_xlabel() == "all waves' time, % (modelled)"
     assert axis.get_yticklabels()[0].get_text().strip() == "k.hip:3 [gather]  return twice(*p);"
     bars = [bar.get_path().get_extents(bar.get_transform() - axis.transData) for bar in axis.patches]
     for row, time in enumerate((2096, 608, 80)):
@@ -27,7 +27,7 @@ def test_counts_have_no_causes() -> None:
     figure = hot_figure(hot_instructions(FRAME, "hit", n=2), title="t", source="s")
     assert figure.kind == "emulated"
     assert figure.finding == "These 2 take 31%; k.hip:3 [gather] alone takes 15%."
-    assert figure.canvas.axes[0].get_xlabel() == "share of executed wave instructions, % (emulated)"
+    assert figure.canvas.axes[0].get_xlabel() == "executed wave instructions, % (emulated)"
     assert not figure.canvas.legends
 
 
