@@ -15,6 +15,7 @@ from sparse_mla.gfx950.machine import Launched
 from sparse_mla.gfx950.timing.classes import describe
 from sparse_mla.gfx950.timing.counters import COUNTERS, counters
 from sparse_mla.gfx950.timing.device import Device
+from sparse_mla.gfx950.timing.memory import memory_counters
 from sparse_mla.gfx950.timing.native import Chip, LaunchTime, constants, library, size_of
 
 CAUSES = ("issue", "arbitration", "dependency", "mfma", "lds", "memory", "bandwidth", "barrier", "launch")
@@ -191,4 +192,6 @@ def _launch(
     if lib.time_launch(c.byref(chip), c.byref(launch)):
         raise InputError(f"the trace of {one.kernel.name} does not fit its code: it was traced with another build")
     events = events[: launch.n_events].copy()
-    return Timed(one, start, int(launch.end), instructions, waves, events, counters(one, counted, start, int(launch.end), device))
+    end = int(launch.end)
+    counts = counters(one, counted, start, end, device) | ({} if chip.fixed else memory_counters(lib, chip.memory, end))
+    return Timed(one, start, end, instructions, waves, events, counts)

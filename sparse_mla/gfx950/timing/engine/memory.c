@@ -8,7 +8,7 @@
 
 enum { L1_LINES = 256, SCALAR_LINES = 256, L2_CHANNELS = 16, WAYS = 16, PAGES = 4096, MAX_MISSES = 1024 };
 enum { LINE = 128, SCALAR_LINE = 64, SYSTEM_BIT = 16, STREAM_BIT = 32 };   // sc1, nt
-typedef struct { u32 tag, ready, dirty; } Line;   // tag: line + 1; ready: when it is there
+typedef struct { u32 tag, ready, dirty; } Line;   // tag: line + 1; ready: when it is there; dirty: halves of 64 bytes
 typedef struct { u32 page, ready; } Page;
 typedef struct { f64 until; } Server;
 
@@ -103,15 +103,16 @@ static Line* l2_set(Memory* m, u32 xcd, u32 channel, u32 line) {
 static Line* mall_set(Memory* m, u32 line) { return m->mall_lines + (line ^ line >> 21) % m->mall_sets * WAYS; }
 
 // A line of L2 goes out to the MALL, and from there what it replaces to HBM. Nobody waits for it, but it takes bandwidth.
-static void write_back(Memory* m, u32 xcd, u32 line, f64 t) {
+static void write_back(Memory* m, u32 xcd, u32 line, u32 halves, f64 t) {
   const Constants* k = m->k;
   Line victim, *set = mall_set(m, line);
-  serve(&m->xcds[xcd].fabric[channel_of(line)], t, t, LINE / k->fabric_bytes);
-  serve(&m->mall, t, t, LINE * k->clock / k->mall_bandwidth);
-  m->counters[N_EA_WRITE] += 2;
-  m->counters[N_MALL_WRITE] += LINE;
+  f64 bytes = 64.0 * halves;
+  serve(&m->xcds[xcd].fabric[channel_of(line)], t, t, bytes / k->fabric_bytes);
+  serve(&m->mall, t, t, bytes * k->clock / k->mall_bandwidth);
+  m->counters[N_EA_WRITE] += halves;
+  m->counters[N_MALL_WRITE] += 64 * halves;
   if (!touch(set, WAYS, line + 1, &victim)) ++m->mall_touched;
-  set[0].dirty = 1;
+  set[0].dirty = halves;
   if (!victim.dirty) return;
   serve(&m->hbm, t, t, LINE * k->clock / k->hbm_bandwidth);
   m->counters[N_HBM_WRITE] += LINE;
@@ -154,10 +155,10 @@ static Fetched from_l2(Memory* m, u32 xcd, u32 line, u32 kind, f64 now, f64 at, 
   at = serve(&m->xcds[xcd].channel[channel], now, at, requests);
   u32 hit = touch(set, WAYS, line + 1, &victim);
   if (!hit && read && !past && k->warm > 1) hit = m->xcds[xcd].touched++ < k->l2_bytes / LINE;
-  if (victim.dirty) write_back(m, xcd, victim.tag - 1, now);
-  ++m->counters[(hit && !past) || !read ? N_HIT : N_MISS];
-  if (!read) { set[0].dirty = 1; return (Fetched){at, 2}; }
-  if ((kind & 7) == MEMORY_ATOMIC) set[0].dirty = 1;
+  if (victim.dirty) write_back(m, xcd, victim.tag - 1, victim.dirty, now);
+  m->counters[(hit && !past) || !read ? N_HIT : N_MISS] += (u64)requests;
+  if (!read || (kind & 7) == MEMORY_ATOMIC) set[0].dirty = set[0].dirty + requests > 1 ? 2 : 1;
+  if (!read) return (Fetched){at, 2};
   if (hit && !past) return (Fetched){at > set[0].ready ? at : set[0].ready, 2};
   Fetched f = beyond_l2(m, xcd, channel, line, now, at);
   set[0].ready = (u32)f.ready;
@@ -264,6 +265,6 @@ MemoryTime memory_access(Memory* m, u32 cu, u64 t, u32 kind, u32 dwords, u32 lan
 void memory_counters(Memory* m, u64 t, u64 out[MEMORY_COUNTERS]) {
   u64 n = m->k->l2_bytes / LINE;
   for (u64 i = 0; i < n * m->k->xcds; ++i)
-    if (m->l2[i].dirty) { write_back(m, (u32)(i / n), m->l2[i].tag - 1, (f64)t); m->l2[i].dirty = 0; }
+    if (m->l2[i].dirty) { write_back(m, (u32)(i / n), m->l2[i].tag - 1, m->l2[i].dirty, (f64)t); m->l2[i].dirty = 0; }
   for (u32 i = 0; i < MEMORY_COUNTERS; ++i) { out[i] = m->counters[i]; m->counters[i] = 0; }
 }
