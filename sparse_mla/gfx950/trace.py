@@ -125,7 +125,9 @@ class Trace:
     blocks: Sequence[tuple[int, int]] = field(repr=False)  # first and one past last static instruction
     accesses: np.ndarray = field(repr=False)  # ACCESS of each static instruction
     base: int  # the emulated address of line 0
-    bank_conflicts: np.ndarray | None = field(default=None, repr=False)  # [static instruction, 64 banks], where asked for
+    # [static instruction, 64 banks], where asked for: dwords beyond the first that a bank gives in one phase
+    bank_conflicts: np.ndarray | None = field(default=None, repr=False)
+    buffers: tuple[tuple[str, int, int], ...] = field(default=(), repr=False)  # name, emulated address, bytes
 
     def stream(self, workgroup: int, wave: int) -> np.ndarray:
         """One wave's words, uint32."""
@@ -179,6 +181,7 @@ class Recorder:
         self.accesses, self.patterns, self.words = accesses, patterns(arch), np.empty(LIMIT_BYTES // 4, np.uint32)
         self.pool = _Pool(self.words.ctypes.data, 0, len(self.words))
         self.base = min((base for base, *_ in memory.ranges), default=0) & -LINE_BYTES
+        self.buffers = tuple((name, base, size) for base, size, _, name in memory.ranges)
         self.conflicts = np.zeros((hosts, len(accesses), _BANKS), np.uint64) if banks else None
         on_lds = int(accesses["cached"].max(initial=0)) + 2
         self._cached = np.zeros((hosts, on_lds * n_waves * _CACHED_BYTES), np.uint8)
@@ -206,4 +209,4 @@ class Recorder:
         moving = at.copy()
         gather(self.words.ctypes.data, self.pool.next, n_waves, moving.ctypes.data, streams.ctypes.data)  # type: ignore[operator]
         conflicts = None if self.conflicts is None else self.conflicts.sum(axis=0)
-        return Trace(streams, offsets, blocks, self.accesses, self.base, conflicts)
+        return Trace(streams, offsets, blocks, self.accesses, self.base, conflicts, self.buffers)
