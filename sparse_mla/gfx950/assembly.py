@@ -22,6 +22,7 @@ _REGISTER = re.compile(r"([vsa])(?:(\d+)|\[(\d+)(?::(\d+))?\])$")
 # A flat address in one of these 4 GiB is LDS or scratch; the registers that name them are read-only.
 _APERTURES = {"src_shared_base": 1 << 48, "src_shared_limit": (1 << 48) + 0xFFFFFFFF,
               "src_private_base": 2 << 48, "src_private_limit": (2 << 48) + 0xFFFFFFFF}  # fmt: skip
+_CONDITIONS = {"scc": 0, "vccz": 1, "execz": 2}
 _NUMBER = re.compile(r"-?(0x[0-9a-f]+|\d+)$", re.I)
 _FLOAT = re.compile(r"-?\d+\.\d+(e[+-]?\d+)?$")
 _MODIFIER = re.compile(r"([a-z_0-9]+)(?::(\[[^\]]*\]|\w+\([^)]*\)|[^\s,]+))?$", re.I)
@@ -33,7 +34,7 @@ _CALLER = re.compile(r"@\[ (\S+):(\d+):\d+")  # in the comment behind a .loc: th
 
 @dataclass(frozen=True, slots=True)
 class Arg:
-    """One operand as written. kind: v, a, s (registers), int, float, label, off. `first`/`count`: which registers."""
+    """One operand as written. kind: v, a, s (registers), int, float, condition, label, off. `first`/`count`: which registers."""
 
     kind: str
     first: int = 0
@@ -146,6 +147,8 @@ def parse_arg(text: str) -> Arg:
         return Arg(m[1], first, int(m[4] or first) - first + 1, neg=neg, abs=absolute)
     if text in _SPECIAL:
         return Arg("s", *_SPECIAL[text], neg=neg, abs=absolute)
+    if text.removeprefix("src_") in _CONDITIONS:
+        return Arg("condition", value=_CONDITIONS[text.removeprefix("src_")])
     if text in _APERTURES:
         return Arg("int", value=_APERTURES[text])
     if _NUMBER.match(text):

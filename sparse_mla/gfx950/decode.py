@@ -6,6 +6,7 @@ starts with one operation that counts it. What is not understood is an AssemblyE
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,10 +16,11 @@ import numpy as np
 from sparse_mla.errors import AssemblyError
 from sparse_mla.gfx950.assembly import Arg, Instruction, Kernel
 from sparse_mla.gfx950.generate import all_rows, slots
-from sparse_mla.gfx950.isa import ALIASES, ARCHES, ENCODINGS, MICRO, ROWS
+from sparse_mla.gfx950.isa import ALIASES, ARCHES, ENCODINGS, MICRO, REFUSED, ROWS
 from sparse_mla.gfx950.isa.matrix import controls
-from sparse_mla.gfx950.isa.memory import buffer_format, swizzle
+from sparse_mla.gfx950.isa.memory import swizzle
 from sparse_mla.gfx950.isa.row import Operand, Row
+from sparse_mla.gfx950.isa.typed import buffer_format
 from sparse_mla.gfx950.sanitize import CHECK, describe, watch_result
 from sparse_mla.gfx950.trace import ACCESS, describe_access
 
@@ -32,7 +34,7 @@ _HINTS = {"sc0", "sc1", "nt", "glc"}  # cache hints: no functional effect here
 _ENDS_BLOCK = ("BRANCH", "BARRIER")
 _SIGN_BITS = {"f": (0, 31), "X": (0, 31), "h": (0, 15), "b": (0, 15), "g": (0, 15), "F": (1, 31)}  # dword and bit
 _OUTPUT_SCALES = {("mul", "2"), ("mul", "4"), ("div", "2")}
-_EXEC = 126
+_EXEC, _CONDITIONS = 126, 112  # scalar registers; those from 112 belong to trap handlers, so no kernel names them
 _HALVES = ("op_sel", "op_sel_hi", "neg_lo", "neg_hi")
 _HALF_KINDS = "wjhgby"  # parts of a register, chosen by op_sel
 _CLAMPED = {"f": "_clamp_f32", "h": "_clamp_f16", "F": "_clamp_f64", "H": "_clamp_pk_f16", "P": "_clamp_f32"}
@@ -179,6 +181,10 @@ class _Decoder:
             if isinstance(arg.value, int) and arg.value >> 32 > 0 and operand.width != 2:
                 raise self.fail(at, f"operand {operand.name} has 32 bits: {arg.value:#x} does not fit")
             offset = self.constant(_dwords(arg.value, operand))
+        elif arg.kind == "condition" and not operand.write and operand.value[0] not in "xcqpPHE":
+            slot = SGPR_OFFSET + 4 * (_CONDITIONS + 2 * int(arg.value)) | 1
+            self.ops.append(_Emitted("_condition", [slot], at.pc, int(arg.value)))
+            offset = slot
         else:
             raise self.fail(at, f"operand {operand.name} cannot be {arg.kind}")
         if operand.read and not operand.write and not operand.scalar:
@@ -288,7 +294,8 @@ class _Decoder:
         found = row_of(ins.mnemonic, self.kernel.arch)
         at = _Context(ins, pc, dict(ins.modifiers), found[1] if found else "")
         if found is None:
-            raise self.fail(at, f"unknown instruction {ins.mnemonic}")
+            reason = next((x for names, x in REFUSED.items() if re.fullmatch(names, ins.mnemonic)), "")
+            raise self.fail(at, f"{ins.mnemonic} is not modelled: {reason}" if reason else f"unknown instruction {ins.mnemonic}")
         row = found[0]
         if ARCHES[self.kernel.arch].lacks.fullmatch(row.mnemonic):
             raise self.fail(at, f"{self.kernel.arch} has no {row.mnemonic}")

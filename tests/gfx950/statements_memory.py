@@ -58,14 +58,13 @@ EXCHANGES = {f"ds_wrxchg2{st}_rtn_b{8 * n}": (n, 64 if st else 1) for st in ("",
 # Dwords of a scalar access; the buffer forms have the same, behind a resource.
 SCALAR = {f"s_{buffer}load_dword{f'x{n}' * (n > 1)}": n for buffer in ("", "buffer_") for n in (1, 2, 4, 8, 16)}
 SCALAR |= {f"s_{buffer}store_dword{f'x{n}' * (n > 1)}": n for buffer in ("", "buffer_") for n in (1, 2, 4)}
-SCALAR_ATOMICS = {f"s_{buffer}atomic_{op}{x2}": (op, n) for buffer in ("", "buffer_") for op in (
-    "swap", "cmpswap", "add", "sub", "smin", "umin", "smax", "umax", "and", "or", "xor", "inc", "dec") for x2, n in (("", 32), ("_x2", 64))}  # fmt: skip
-# Accesses that convert: components, and whether each takes 16 bits of a register. The names of data formats begin with the highest.
+# Accesses that convert: components, and whether each takes 16 bits of a register. Names of data formats begin with the highest.
 TYPED = {f"{space}_{way}_format_{d16}{'xyzw'[:n]}": (n, bool(d16)) for space in ("buffer", "tbuffer") for way in ("load", "store")
          for n in (1, 2, 3, 4) for d16 in ("", "d16_")}  # fmt: skip
 TYPED |= {f"buffer_{way}_format_d16_hi_x": (1, True) for way in ("load", "store")}
-DATA_FORMATS = "8 16 8_8 32 16_16 10_11_11 11_11_10 10_10_10_2 2_10_10_10 8_8_8_8 32_32 16_16_16_16 32_32_32 32_32_32_32".split()
-NUMBER_FORMATS = "UNORM SNORM USCALED SSCALED UINT SINT RESERVED_6 FLOAT".split()
+DATA_FORMATS = ("8", "16", "8_8", "32", "16_16", "10_11_11", "11_11_10", "10_10_10_2", "2_10_10_10", "8_8_8_8", "32_32",
+                "16_16_16_16", "32_32_32", "32_32_32_32")  # fmt: skip
+NUMBER_FORMATS = ("UNORM", "SNORM", "USCALED", "SSCALED", "UINT", "SINT", "RESERVED_6", "FLOAT")
 
 
 def component_widths(data_format: str) -> list[int]:
@@ -171,6 +170,7 @@ OPS: dict[str, Statement] = {
 # Name: (what it does, bits, registers of data, whether the value compared with stands before the new one).
 _PLAIN = ("swap", "cmpswap", "add", "sub", "smin", "umin", "smax", "umax", "and", "or", "xor", "inc", "dec")
 _CACHED = {f"{op}{x2}": (op, n) for op in _PLAIN for x2, n in (("", 32), ("_x2", 64))}
+SCALAR_ATOMICS = {f"s_{buffer}atomic_{name}": x for buffer in ("", "buffer_") for name, x in _CACHED.items()}
 _CACHED |= {"add_f32": ("fadd_flushed", 32), "pk_add_f16": ("pk_f16", 32), "pk_add_bf16": ("pk_bf16", 32)}
 _CACHED |= {"add_f64": ("fadd", 64), "min_f64": ("fmin", 64), "max_f64": ("fmax", 64)}
 ATOMICS = {f"{space}_atomic_{name}": x for space in ("global", "flat", "buffer") for name, x in _CACHED.items()}

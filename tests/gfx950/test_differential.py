@@ -102,7 +102,7 @@ def stated(row: Row, at: dict[str, tuple[str, int]], state: Registers) -> Regist
 
 
 def program(rng: np.random.Generator, first: str) -> tuple[list[str], Registers, Registers]:
-    """Lines, the first with mnemonic `first`; the registers before and after. Those begin with numbers of every kind, none NaN."""
+    """Lines, the first with mnemonic `first`; the registers before and after. Those begin with numbers of all kinds, none NaN."""
     before = random_registers(rng, exec_mask=int(rng.integers(1, 2**64, dtype=np.uint64)), scc=int(rng.integers(2)), n=24)
     kinds = [ROWS[f"v_add_{t}"].operands[0] for t in ("f64", "f32", "f16", "u32")]
     for i in range(0, 24, 2):

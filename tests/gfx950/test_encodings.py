@@ -389,3 +389,19 @@ def test_functions_are_called_and_return() -> None:
     assert done.wave_instructions == 11 + 5 + 2
     with pytest.raises(KernelFault, match="no instruction begins"):
         launch(parse(CALLS.replace("@lo+4", "@lo+6"))["k"], (1,), (64,), arguments, memory)
+
+
+@pytest.mark.parametrize("scc, vcc, exec_mask", [(0, 0, FULL), (1, 5, 0), (1, 0, MASK), (0, 1 << 40, FULL)])
+def test_conditions_as_operands(scc: int, vcc: int, exec_mask: int) -> None:
+    """SCC, and whether VCC and EXEC are 0, as integers of the operand's width."""
+    before = random_registers(np.random.default_rng(1), exec_mask, scc)
+    before.sgpr[106:108] = vcc & 0xFFFFFFFF, vcc >> 32
+    expected, values = before.copy(), (scc, vcc == 0, exec_mask == 0)
+    on = [lane for lane in range(64) if exec_mask >> lane & 1]
+    expected.sgpr[0], expected.sgpr[2:4] = values[0], (values[2], 0)
+    expected.vgpr[0, on], expected.vgpr[1, on] = values[1], 2 * values[0]
+    text = """s_mov_b32 s0, src_scc
+        s_mov_b64 s[2:3], src_execz
+        v_mov_b32_e32 v0, src_vccz
+        v_add_u32_e64 v1, src_scc, src_scc"""
+    compare(text, expected, before.run(text))

@@ -285,7 +285,7 @@ def test_typed_buffers(name: str) -> None:
             whole, at = int.from_bytes(access.data[where[lane] :][:size].tobytes(), "little"), 0
             found = []
             for k, bits in enumerate(widths):
-                register, shift = 16 + (k // 2 if half else k), 16 * (high or half and k % 2)
+                register, shift = 16 + (k // 2 if half else k), 16 * (high or (half and k % 2))
                 if store:
                     given = int(file[register, lane]) >> shift & (0xFFFF if half else 0xFFFFFFFF)
                     mask = (1 << bits) - 1 << at
@@ -297,7 +297,7 @@ def test_typed_buffers(name: str) -> None:
             found += [0, 0, 0, one][len(found) :]
             for k in range(0 if store else n):
                 x = found[picks[k] - 4] if picks[k] > 3 else one * int(picks[k])
-                register, shift = 16 + (k // 2 if half else k), 16 * (high or half and k % 2)
+                register, shift = 16 + (k // 2 if half else k), 16 * (high or (half and k % 2))
                 old = int(after.file(access.letter)[register, lane])
                 after.file(access.letter)[register, lane] = old & ~(0xFFFF << shift) | x << shift if half else x
         access.check(line, after, memory=memory)
@@ -575,7 +575,8 @@ def test_accesses_outside(line: str, kind: str, address: int) -> None:
 
 
 @pytest.mark.parametrize("line, words", [
-    ("ds_gws_init v2 gds", "unknown instruction"), ("tbuffer_load_format_x v1, off, s[4:7], 0 format:[BUF_DATA_FORMAT_9]", "no such format"),
+    ("ds_gws_init v2 gds", "only a driver"),
+    ("tbuffer_load_format_x v1, off, s[4:7], 0 format:[BUF_DATA_FORMAT_9]", "no such format"),
     ("buffer_load_dwordx2 v2, s[4:7], 0 offen lds", "operands"), ("global_atomic_add v1, v[2:3], v4, off", "operands"),
     ("global_atomic_add v[2:3], v4, off sc0", "operands"), ("buffer_load_dword v1, v2, s[4:7], 0", "must be off"),
     ("buffer_load_dword v1, off, s[4:7], 0 offen", "one VGPR"), ("v_mov_b32_e32 v1, src_shared_base", "32 bits"),

@@ -63,24 +63,7 @@ def _space(space: str) -> list[Row]:
     return rows
 
 
-# Buffer accesses that convert: how many components, in 16 bits each or not; by the resource's format (buffer) or their own (tbuffer).
-_TYPED = {"xyzw"[:n]: (n, n, 0, 0) for n in (1, 2, 3, 4)} | {f"d16_{'xyzw'[:n]}": (n, (n + 1) // 2, 1, 0) for n in (1, 2, 3, 4)}
-_TYPED["d16_hi_x"] = (1, 1, 1, 1)
-TYPED: list[Row] = [
-    row
-    for latency, write in (("load", "+"), ("store", ":"))
-    for space, own in (("buffer", 0), ("tbuffer", 1))
-    for name, (n, registers, half, high) in _TYPED.items()
-    if not (own and high)
-    for row in table(
-        "VMEM",
-        f"{space}_{latency}_format_{name} d{'=' if latency == 'load' and not half else write}x{registers} {_SPACES['buffer'][1]}"
-        f" | @FORMAT_{latency.upper()}({n}, {half}, {high}, {own})",
-        latency=latency,
-        modifiers="offset offen idxen sc0 sc1 nt" + " format" * own,
-    )
-]
-VMEM: list[Row] = [row for space in _SPACES for row in _space(space)] + TYPED
+VMEM: list[Row] = [row for space in _SPACES for row in _space(space)]
 
 SMEM: list[Row] = table(
     "SMEM",
@@ -89,8 +72,8 @@ SMEM: list[Row] = table(
          for n in (1, 2, 4, 8, 16) for x in (f"dword{f'x{n}' * (n > 1)}",)]
         + [f"s_store_{x} d:sx{n} a:sU b:su | @SMEM_STORE({n})\ns_buffer_store_{x} d:sx{n} a:sx4 b:su | @SMEM_BUFFER_STORE({n})"
            for n in (1, 2, 4) for x in (f"dword{f'x{n}' * (n > 1)}",)]
-        + [f"s_{buffer}atomic_{op} d+sx{n * (1 + ('cmp' in op))} a:{base} b:su | @SMEM_ATOMIC({f}, u{32 * n}, {int(base != 'sU')})"
-           for buffer, base in (("", "sU"), ("buffer_", "sx4")) for op, (f, n) in _ATOMICS.items() if "_f" not in op and "pk" not in op]
+        + [f"s_{buffer}atomic_{op} d+sx{n << ('cmp' in op)} a:{base} b:su | @SMEM_ATOMIC({f}, u{32 * n}, {int(base != 'sU')})"
+           for buffer, base in (("", "sU"), ("buffer_", "sx4")) for op, (f, n) in _ATOMICS.items() if f[-3:] in ("_32", "_64")]
     ),
     modifiers="offset glc",
 )  # fmt: skip
@@ -224,19 +207,3 @@ def swizzle(text: str) -> int:
     modes = {"BROADCAST": lambda: 32 - n[0] | n[1] << 5, "SWAP": lambda: 31 | n[0] << 10, "REVERSE": lambda: 31 | n[0] - 1 << 10,
              "FFT": lambda: 0xE000 | n[0], "ROTATE": lambda: 0xC000 | n[0] << 10 | n[1] << 5}  # fmt: skip
     return modes[mode]()
-
-
-_DATA = "INVALID 8 16 8_8 32 16_16 10_11_11 11_11_10 10_10_10_2 2_10_10_10 8_8_8_8 32_32 16_16_16_16 32_32_32 32_32_32_32".split()
-_NUMBER = "UNORM SNORM USCALED SSCALED UINT SINT RESERVED_6 FLOAT".split()
-_FORMATS = {f"BUF_DATA_FORMAT_{x}": i for i, x in enumerate(_DATA)} | {
-    f"BUF_NUM_FORMAT_{x}": i << 4 for i, x in enumerate(_NUMBER)
-}
-
-
-def buffer_format(text: str) -> int:
-    """The data format and, from bit 4, the number format of `[BUF_DATA_FORMAT_32,BUF_NUM_FORMAT_FLOAT]` or of a number; data of 8 bits
-    and UNORM where one is not said."""
-    if text[0] != "[":
-        return int(text, 0)
-    named = [x.strip() for x in text.strip("[]").split(",")]
-    return sum(_FORMATS[x] for x in named) | (not any("DATA" in x for x in named))

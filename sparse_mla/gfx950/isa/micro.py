@@ -25,6 +25,7 @@ _half_to_f32        d=f a:u     | h_to_f(a >> (u32)o->imm)
 _sign_32            d=u a:u     | (a & ~(u32)o->imm) ^ o->aux
 _sign_64            d=U a:U     | (a & ~((u64)o->imm << 32)) ^ (u64)o->aux << 32
 _clamp_f32          d+f         | (fv)select(is_nan(d), splat(0), (uv)fmin2(fmax2(d, (fv)0.0f), (fv)1.0f))
+_condition          d=sU        | o->imm == 0 ? SCC : o->imm == 1 ? SREG(u64, w, VCC) == 0 : EXECUTE == 0
 _mfma_lanes         d=u a:u     | @MFMA_LANES
 _clamp_f16          d+h         | (fv)select(is_nan(d), splat(0), (uv)fmin2(fmax2(d, (fv)0.0f), (fv)1.0f))
 _clamp_pk_f16       d+H         | (fv)select(is_nan(d), splat(0), (uv)fmin2(fmax2(d, (fv)0.0f), (fv)1.0f))
