@@ -345,7 +345,11 @@ class _Decoder:
         slot = {operand.name: slot for operand, slot in slots(row)}
         self.check(at, row, pc, slot)
         self.trace(at, row, slot)
-        self.ops.append(_Emitted(name or row.mnemonic, o, pc, imm, aux, label))
+        name, last = name or row.mnemonic, self.ops[-1]
+        if last.row == "_sdwa_source" and last.o[0] == o[-1] and not last.aux and f"{name}_part" in MICRO:
+            self.ops.pop()  # one operation for both
+            name, o, imm = f"{name}_part", [*o[:-1], last.o[1]], last.imm
+        self.ops.append(_Emitted(name, o, pc, imm, aux, label))
         self.ops += at.after + at.last
         if self.checks is not None and self.checks[pc]["results"]:
             self.ops.append(_Emitted("_check_result", o, pc))

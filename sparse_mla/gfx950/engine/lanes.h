@@ -25,12 +25,14 @@ MANY fv quiet(fv x) { return (fv)((uv)x | 0x400000u); }
 
 // IEEE mode: a signalling NaN comes back quiet, a quiet one loses to a number, and -0 < +0.
 MANY fv fmin2(fv a, fv b) {
+  if (!mask_bits(is_nan(a) | is_nan(b))) return (fv)select(a == b, (uv)a | (uv)b, a < b ? (uv)a : (uv)b);
   uv r = select((a < b) | is_nan(b), (uv)a, (uv)b);
   r = select(a == b, (uv)a | (uv)b, r);
   r = select(is_snan(b), (uv)quiet(b), r);
   return (fv)select(is_snan(a), (uv)quiet(a), r);
 }
 MANY fv fmax2(fv a, fv b) {
+  if (!mask_bits(is_nan(a) | is_nan(b))) return (fv)select(a == b, (uv)a & (uv)b, a > b ? (uv)a : (uv)b);
   uv r = select((a > b) | is_nan(b), (uv)a, (uv)b);
   r = select(a == b, (uv)a & (uv)b, r);
   r = select(is_snan(b), (uv)quiet(b), r);
@@ -44,12 +46,12 @@ INLINE fv exp2v(fv x) {
   fv c = (fv)select(x > 200.0f, (uv)(fv)200.0f, select(x < -200.0f, (uv)(fv)-200.0f, (uv)x));
   c = (fv)select(is_nan(x), (uv)(fv)0.0f, (uv)c);
   fv n = rndne(c);
-  Fv t = to_F(c - n) * 0.69314718055994530942;
-  Fv p = (Fv)(1.0 / 39916800.0);
-  const f64 inv[] = {1.0 / 3628800.0, 1.0 / 362880.0, 1.0 / 40320.0, 1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0,
-                     1.0 / 24.0,      1.0 / 6.0,      0.5,           1.0,          1.0};
+  Fv t = to_F(c - n), p = (Fv)0x1.e3992178bd0ddp-28;   // |t| <= 1/2; the polynomial is off by at most 2.2e-16 of 2^t
+  const f64 factors[] = {0x1.b6740fb0785eap-24, 0x1.62c157ec7ee12p-20, 0x1.ffcb55e844f93p-17, 0x1.43091260573e4p-13,
+                         0x1.5d87fe9cc5ce9p-10, 0x1.3b2ab6fbde0f3p-7,  0x1.c6b08d703d48ap-5,  0x1.ebfbdff82c3b9p-3,
+                         0x1.62e42fefa3a17p-1,  1.0};
 #pragma clang loop unroll(full)
-  for (int k = 0; k < 11; ++k) p = p * t + inv[k];
+  for (int k = 0; k < 10; ++k) p = fma(p, t, (Fv)factors[k]);
   uv r = (uv)to_f(p * pow2(to_I(n)));
   return (fv)select(is_nan(x), (uv)quiet(x), r);
 }
@@ -95,15 +97,17 @@ INLINE uv f_to_bf16(fv x) {   // round to nearest even; a NaN stays one
   uv b = (uv)x, r = (b + 0x7fffu + ((b >> 16) & 1)) >> 16;
   return select(is_nan(x), (b >> 16) | 0x40u, r);
 }
+INLINE uv pack_bf16(fv a, fv b) {
+  if (mask_bits(is_nan(a) | is_nan(b))) return f_to_bf16(a) | f_to_bf16(b) << 16;
+  uv x = (uv)a, y = (uv)b;
+  return (x + 0x7fffu + (x >> 16 & 1)) >> 16 | ((y + 0x7fffu + (y >> 16 & 1)) & 0xffff0000u);
+}
 INLINE fv bf16_to_f(uv x) { return (fv)(x << 16); }
 
 // OCP fp8: e4m3fn has no infinity and one NaN a sign (S.1111.111); e5m2 is IEEE-like.
-INLINE fv e4m3_to_f(uv x) {
-  uv s = (x & 0x80u) << 24, m = x & 0x7fu;
-  uv normal = (m << 20) + (120u << 23);                           // rebias 7 -> 127
-  uv tiny = (uv)(to_f((iv)m) * 0.001953125f);                     // m * 2^-9
-  uv r = select((iv)(m >= 8u), normal, tiny);
-  return (fv)(s | select((iv)(m == 0x7fu), splat(0x7fc00000u), r));
+INLINE fv e4m3_to_f(uv x) {   // of the low byte
+  uv y = (uv)((iv)(x << 24) >> 4) & 0x87f00000u;                  // as fp32, too small by 2^(127 - 7), denormal or not
+  return (fv)select((iv)(y << 1 == 0x0fe00000u), (y & 0x80000000u) | 0x7fc00000u, (uv)((fv)y * 0x1p120f));
 }
 INLINE fv e5m2_to_f(uv x) {
   uv s = (x & 0x80u) << 24, m = x & 0x7fu;

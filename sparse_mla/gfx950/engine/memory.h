@@ -181,7 +181,10 @@ INLINE u32 side_by_side(const u32* address, u32 size) {
 #define DS_BPERMUTE                                                                                  \
   uv data = get_u(w, o->o[2]), from = (get_u(w, o->o[1]) + (u32)o->imm) >> 2 & 63u, r;               \
   data = select(mask_lanes(exec_of(w)), data, splat(0));                                             \
-  for (u32 lane = 0; lane < LANES; ++lane) ((u32*)&r)[lane] = ((u32*)&data)[((u32*)&from)[lane]];    \
+  const u32 *source = (u32*)&data, *at = (u32*)&from;                                                \
+  if (side_by_side(at, 1)) for (u32 l = 0; l < LANES; l += 16) __builtin_memcpy((u32*)&r + l, source + at[l], 64); \
+  else if (side_by_side(at, 0)) for (u32 l = 0; l < LANES; l += 16) ((row16*)&r)[l / 16] = (row16)source[at[l]]; \
+  else for (u32 l = 0; l < LANES; ++l) ((u32*)&r)[l] = source[at[l]];                                \
   put_u(w, o->o[0], r);                                                                              \
   NEXT
 

@@ -36,6 +36,7 @@ _indexed_result                 | @INDEXED(0, 1)
 _exec_back                      | @exec_of(w) = AT(u64, w, o->o[0]); NEXT
 _sdwa_sext          d=u a:u     | sdwa_sext(a, (u32)o->imm)
 _sdwa_source        d=u a:u     | sdwa_source(a, (u32)o->imm, o->aux)
+v_cvt_f32_fp8_part  d=f a:u     | e4m3_to_f(a >> sdwa_shift((u32)o->imm))
 _sdwa_pad           d=u a:u     | sdwa_pad(a, (u32)o->imm)
 _sdwa_preserve      d+u a:u     | sdwa_preserve(d, a, (u32)o->imm)
 """,

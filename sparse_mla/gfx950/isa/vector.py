@@ -71,7 +71,7 @@ v_cvt_f32_ubyte0 d=f a:u          | to_f(a & 0xffu)
 v_cvt_f32_ubyte1 d=f a:u          | to_f(a >> 8 & 0xffu)
 v_cvt_f32_ubyte2 d=f a:u          | to_f(a >> 16 & 0xffu)
 v_cvt_f32_ubyte3 d=f a:u          | to_f(a >> 24)
-v_cvt_pk_bf16_f32 d=u a:f b:f     | f_to_bf16(a) | f_to_bf16(b) << 16
+v_cvt_pk_bf16_f32 d=u a:f b:f     | pack_bf16(a, b)
 v_cvt_f32_bf16   d=f a:b          | a
 v_mul_legacy_f32 d=f a:f b:f      | ((a == 0.0f) | (b == 0.0f)) ? (fv)0.0f : a * b
 v_minimum3_f32   d=f a:f b:f c:f  | fminimum(fminimum(a, b), c)
