@@ -157,7 +157,9 @@ static Fetched from_l2(Memory* m, u32 xcd, u32 line, u32 kind, f64 now, f64 at, 
   if (!hit && read && !past && k->warm > 1) hit = m->xcds[xcd].touched++ < k->l2_bytes / LINE;
   if (victim.dirty) write_back(m, xcd, victim.tag - 1, victim.dirty, now);
   m->counters[(hit && !past) || !read ? N_HIT : N_MISS] += (u64)requests;
-  if (!read || (kind & 7) == MEMORY_ATOMIC) set[0].dirty = set[0].dirty + requests > 1 ? 2 : 1;
+  // Stores mostly go on where the last one ended, atomics come again to the same half.
+  if ((kind & 7) == MEMORY_ATOMIC && set[0].dirty < requests) set[0].dirty = (u32)requests;
+  if (!read) set[0].dirty = set[0].dirty + requests > 1 ? 2 : 1;
   if (!read) return (Fetched){at, 2};
   if (hit && !past) return (Fetched){at > set[0].ready ? at : set[0].ready, 2};
   Fetched f = beyond_l2(m, xcd, channel, line, now, at);
@@ -245,7 +247,7 @@ MemoryTime memory_access(Memory* m, u32 cu, u64 t, u32 kind, u32 dwords, u32 lan
       if (*slot > at) { held += (f64)*slot - at; at = (f64)*slot; }
       ++m->counters[N_READ_REQ];
       Fetched f = from_l2(m, xcd, lines[i], kind, now, at + there, 1);
-      f64 back = serve(&c->fill, now + there, f.ready, LINE / k->fill_bytes) + there;
+      f64 back = serve(&c->fill, now, f.ready, LINE / k->fill_bytes) + there;
       if (what == MEMORY_TO_LDS) { back += k->to_lds; own += k->to_lds; }
       own += beyond + (f.level == 3 ? k->mall_hit - k->l2_hit : f.level == 4 ? k->hbm_hit - k->l2_hit : 0);
       *slot = (u64)back;
