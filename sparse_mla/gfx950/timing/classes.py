@@ -31,7 +31,7 @@ DESC = np.dtype(
     + [("next", "u1", len(PORTS)), ("vm", "u1"), ("lgkm", "u1")]
     + [(name, "u2") for name in ("pipe", "shadow", "latency", "service", "stall", "bytes")]
     + [("address", "u4")]
-    + [("swrite", _RANGE, 2), ("sread", _RANGE, 4), ("vwrite", _RANGE, 2), ("vaddress", _RANGE, 2)],
+    + [("swrite", _RANGE, 2), ("sread", _RANGE, 4)],
     align=True,
 )
 _NEVER, _WITH_ANY, _WITH_SIMPLE = 0, 1, 2  # pairing of two VALU instructions of different waves
@@ -246,9 +246,8 @@ _INLINE = {0.0, 0.5, 1.0, 2.0, 4.0, -0.5, -1.0, -2.0, -4.0, 0.15915494, 0.159154
 
 
 def _registers(d: np.ndarray, row: Row, name: str, pairs: list[tuple[Operand, Arg]]) -> None:
-    """Which scalar registers a vector instruction writes and a scalar one reads; which vector registers are written, and
-    which hold addresses or data of a memory instruction."""
-    at = dict.fromkeys(("swrite", "sread", "vwrite", "vaddress"), 0)
+    """Which scalar registers a vector instruction writes and a scalar one reads."""
+    at = dict.fromkeys(("swrite", "sread"), 0)
 
     def put(what: str, first: int, count: int) -> None:
         if at[what] < len(d[what]):
@@ -261,12 +260,6 @@ def _registers(d: np.ndarray, row: Row, name: str, pairs: list[tuple[Operand, Ar
                 put("swrite", arg.first, arg.count)
             elif operand.read and d["port"] in (SALU, BRANCH):
                 put("sread", arg.first, arg.count)
-        elif arg.kind in "va":
-            first = arg.first + (256 if arg.kind == "a" else 0)
-            if operand.write and row.unit in ("VALU", "MFMA"):
-                put("vwrite", first, arg.count)
-            elif not operand.write and row.unit == "VMEM":
-                put("vaddress", first, arg.count)
     if "vcc" in name and row.unit == "BRANCH":
         put("sread", 106, 2)
     if "exec" in name and row.unit in ("BRANCH", "SALU"):

@@ -23,10 +23,6 @@ When earliest(const Constants* k, const Cu* cu, const Simd* s, const WaveState* 
             later(&x, w->scalar_ready[j] + (d->port == BRANCH ? k->vcc_to_branch - k->valu_to_salu : 0), C_DEPENDENCY, 1);
   }
   if (d->port == VALU) {
-    if (x.at < w->address_until)   // it overwrites what the address unit has still to read
-      for (u32 n = w->n_held < VMEM_RING ? w->n_held : VMEM_RING, i = 0; i < n; ++i)
-        for (u32 j = 0; j < 4; ++j)
-          if (overlaps(d->vwrite[j >> 1], w->held[i][j & 1])) later(&x, w->held_until[i], C_BANDWIDTH, 0);
     if (d->kind == K_MFMA) later(&x, s->pipe_free, C_MFMA, 0);
     if (d->kind == K_PACKED) later(&x, s->shadow_until, C_MFMA, 0);
     int second = d->pair && s->valu_pair && d->pair * s->valu_pair < 4 && s->valu_count == 1 && s->valu_wave != w->id &&
@@ -98,15 +94,9 @@ u32 address_cycles(const Constants* k, u32 dwords, u32 lanes) {
   return by_byte > by_lane ? by_byte : by_lane;
 }
 
-// A VMEM instruction that issues at t and that the CU's address unit takes at `accept` and works on for `cost`: until then its
-// address and data registers must stay.
-void vmem_taken(Cu* cu, Simd* s, WaveState* w, const Desc* d, u64 t, u64 accept, u32 cost) {
+// A VMEM instruction that issues at t, and that the CU's address unit takes at `accept` and works on for `cost`.
+void vmem_taken(Cu* cu, Simd* s, u64 t, u64 accept, u32 cost) {
   s->vmem_at = cu->vmem_at = t;
   if (accept + cost > cu->address_free) cu->address_free = accept + cost;
   s->vmem[s->n_vmem++ % VMEM_RING] = accept;
-  u32 i = w->n_held++ % VMEM_RING;
-  w->held[i][0] = d->vaddress[0];
-  w->held[i][1] = d->vaddress[1];
-  w->held_until[i] = accept;
-  if (accept > w->address_until) w->address_until = accept;
 }

@@ -18,7 +18,7 @@ void replay(const Constants* k, const Desc* descs, const Recorded* events, u64 n
       for (u32 p = 0; p < PORTS; ++p)
         if (e->until > w->ready[p]) w->ready[p] = e->until;
     if (d->kind == K_LDS) lds_done(cu, s, e->simd, d, e->at, 0, 0);
-    if (d->port == VMEM) vmem_taken(cu, s, w, d, e->at, e->at > cu->address_free ? e->at : cu->address_free, address_cycles(k, d->dwords, 64));
+    if (d->port == VMEM) vmem_taken(cu, s, e->at, e->at > cu->address_free ? e->at : cu->address_free, address_cycles(k, d->dwords, 64));
   }
 }
 const u32 sizeof_WaveState = sizeof(WaveState), sizeof_Simd = sizeof(Simd), sizeof_Cu = sizeof(Cu), sizeof_Desc = sizeof(Desc);

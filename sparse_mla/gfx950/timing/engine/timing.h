@@ -28,7 +28,6 @@ typedef struct {           // one static instruction; classes.py fills it in
   u32 address;             // from the kernel's first instruction
   Registers swrite[2];     // scalar registers that a vector instruction writes
   Registers sread[4];      // that a scalar instruction or branch reads
-  Registers vwrite[2], vaddress[2];   // vector registers: results; addresses and data of memory instructions
 } Desc;
 
 #define SCALAR_RING 8
@@ -55,13 +54,10 @@ typedef struct {
   u64 scalar_until;        // some scalar register is not readable before
   Registers scalar[SCALAR_RING];       // the last ones that vector instructions wrote
   u64 scalar_ready[SCALAR_RING];       // when the scalar unit can read them
-  u64 address_until;       // some vector register is still being read by the address unit
-  Registers held[VMEM_RING][2];
-  u64 held_until[VMEM_RING];
   u64 issued;              // its last instruction
   u64 next_chunk;          // when the instructions behind its last chunk are there
   u32 chunk;               // of its last instruction's end; NO_CHUNK behind a jump
-  u32 n_held, n_scalar, id;
+  u32 n_scalar, id;
 } WaveState;
 
 typedef struct {
@@ -75,7 +71,7 @@ When earliest(const Constants* k, const Cu* cu, const Simd* s, const WaveState* 
 void issue(const Constants* k, Simd* s, WaveState* w, const Desc* d, u64 t, int taken);
 u64 lds_done(Cu* cu, Simd* s, u32 simd, const Desc* d, u64 t, u32 phases, u32 extra);
 u32 address_cycles(const Constants* k, u32 dwords, u32 lanes);
-void vmem_taken(Cu* cu, Simd* s, WaveState* w, const Desc* d, u64 t, u64 accept, u32 cost);
+void vmem_taken(Cu* cu, Simd* s, u64 t, u64 accept, u32 cost);
 
 // ---- memory --------------------------------------------------------------------------------------------------------
 enum { MEMORY_LOAD, MEMORY_STORE, MEMORY_ATOMIC, MEMORY_TO_LDS, MEMORY_SMEM };   // bits 0..2 of `kind`; above: sc0 8, sc1 16, nt 32
