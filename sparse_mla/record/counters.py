@@ -53,6 +53,8 @@ SQ_ACTIVE_INST_VMEM           "4 cycles"   waves with a vector memory instructio
 SQ_ACTIVE_INST_FLAT           "4 cycles"   waves with a flat or global instruction at work
 SQ_ACTIVE_INST_SCA            "4 cycles"   waves with a scalar instruction at work
 SQ_ACTIVE_INST_MISC           "4 cycles"   waves with a branch or message at work
+SQ_ACTIVE_INST_VALU2          "4 cycles"   two vector instructions at work in a SIMD (gfx950)
+SQ_IFETCH                     requests     of instructions
 SQ_THREAD_CYCLES_VALU         cycles       vector instructions, times active lanes
 SQ_WAIT_ANY                   "4 cycles"   waves waiting for anything
 SQ_WAIT_INST_ANY              "4 cycles"   waves waiting for any instruction to issue
@@ -77,6 +79,14 @@ TCC_EA0_RDREQ_128B_sum        requests     of these, 128 bytes long (gfx950)
 TCC_BUBBLE_sum                requests     of these, 128 bytes long (gfx942)
 TCC_EA0_WRREQ_sum             requests     writes
 TCC_EA0_WRREQ_64B_sum         requests     of these, 64 bytes long
+scalar_requests               requests     of scalar loads to their cache (of the model: no device counts these last ones)
+scalar_hits                   requests     of these, hits
+scalar_misses                 requests     of these, misses
+mall_read_bytes               bytes        read from the last cache before HBM
+mall_write_bytes              bytes        written to it
+hbm_read_bytes                bytes        read from HBM
+hbm_write_bytes               bytes        written to HBM
+translation_misses            requests     pages that the address translation of a die did not have
 """
 # Types of matrix instructions by the end of their mnemonic.
 MFMA_TYPES = {"f8f6f4": "F6F4", "bf16": "BF16", "f16": "F16", "xf32": "XF32", "f32": "F32", "f64": "F64", "i8": "I8"}

@@ -15,13 +15,12 @@ import numpy as np
 import pandas as pd
 
 from sparse_mla.errors import RecordingError
+from sparse_mla.gfx950.timing.model import CAUSES
+
+__all__ = ["CATEGORIES", "CAUSES", "FORMAT", "KINDS", "TABLES", "Column", "Manifest", "Recording", "Table", "same"]
 
 FORMAT = 1
 KINDS = ("measured", "emulated", "modelled", "published")
-# Where a wave's time goes. `issue`: an instruction's own slot; `arbitration`: another wave had the port; `dependency`: s_nop,
-# latency rules, fetch, taken branches; `mfma`: matrix pipe; `lds`: LDS queue or data; `memory`: latency of global data;
-# `bandwidth`: the same wait, queued share; `barrier`; `launch`: dispatch, first fetch, drain.
-CAUSES = ("issue", "arbitration", "dependency", "mfma", "lds", "memory", "bandwidth", "barrier", "launch")
 # What a thread trace calls an instruction, by its number there. A matrix instruction is VALU; JUMP is a taken branch, NEXT one
 # that was not; IMMED are s_nop, s_waitcnt and s_barrier; MESSAGE is s_endpgm.
 CATEGORIES = ("NONE", "SMEM", "SALU", "VMEM", "FLAT", "LDS", "VALU", "JUMP", "NEXT", "IMMED", "CONTEXT", "MESSAGE", "BVH")
@@ -132,11 +131,13 @@ occupancy: a wave began or ended, on all compute units
 memory: what one static instruction asked of LDS or memory, all waves
   dispatch       int    -
   pc             int    -
-  space          text   -       lds, global (vector), scalar
-  accesses       int    -       wave instructions
+  space          text   -       lds, crossbar (LDS without its banks), global, flat, buffer, scratch, scalar, scalar_buffer
+  kind           text   -       load, store, atomic, load_to_lds, smem
+  accesses       int    -       executed wave instructions
   lanes          int    -       active lanes, summed
-  lines          int    -       128-byte lines touched, summed over accesses
-  distinct       int    -       lines of them that differ
+  bytes          int    bytes   asked for by active lanes
+  lines          int    -       lines touched, summed over accesses: of 128 bytes, of 64 by scalar loads
+  distinct       int    -       lines of these that differ
   phases         int    -       passes over the LDS banks, conflicts included
   conflicts      int    -       passes of these that conflicts added
 

@@ -42,7 +42,7 @@ def test_what_an_instruction_adds_to_each_counter(instruction: str, unit: str, l
 
 
 def test_every_counter_has_a_unit_and_a_meaning() -> None:
-    assert {c.unit for c in COUNTERS.values()} == {"waves", "instructions", "cycles", "4 cycles", "512 FLOP", "requests"}
+    assert {c.unit for c in COUNTERS.values()} == {"waves", "instructions", "cycles", "4 cycles", "512 FLOP", "requests", "bytes"}
     assert all(c.about and "{" not in c.name for c in COUNTERS.values())
     assert COUNTERS["SQ_WAVE_CYCLES"].unit == "4 cycles"
     assert not COUNTERS["SQ_WAVE_CYCLES"].rule

@@ -1,0 +1,271 @@
+"""Recordings of what the emulator executed and the timing model timed: `record(kernel, case)`.
+
+Counts (executions, lanes, lines, LDS passes) are `emulated`: exact, from executing the machine code. Times are `modelled`.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+import sparse_mla
+from sparse_mla.build import csrc_dir
+from sparse_mla.gfx950.decode import row_of
+from sparse_mla.gfx950.machine import Launched
+from sparse_mla.gfx950.timing import CAUSES, Device, Timed, Timing
+from sparse_mla.gfx950.timing.classes import describe
+from sparse_mla.gfx950.trace import KINDS, SPACES, Trace
+from sparse_mla.kernels.case import Case
+from sparse_mla.kernels.catalogue import Partials
+from sparse_mla.record.counters import COUNTERS
+from sparse_mla.record.schema import Manifest, Recording
+from sparse_mla.record.trace import recount
+
+_KINDS = dict.fromkeys(("dispatches", "counters", "instructions", "waves", "events", "occupancy", "clocks"), "modelled")
+_KINDS |= dict.fromkeys(("memory", "sources", "instructions.hit", "instructions.executed"), "emulated")
+_TICK = 10  # ns of the host clock that thread traces carry
+
+
+def record(
+    kernel: str,
+    case: Case,
+    *,
+    split_k: int | Literal["auto"] = "auto",
+    partials: Partials = "fp32",
+    device: str = "mi355x",
+) -> Recording:
+    """Decodes `case` with a kernel of the catalogue on the emulator, times it as on `device`, and writes down both.
+
+    Raises InputError for a kernel, split, shape or device that is not known.
+    """
+    from sparse_mla.execute.timing import time_kernel
+
+    timed = time_kernel(kernel, case, split_k=split_k, partials=partials, device=device)
+    result = {"split_k": timed.result.split_k, "partials": partials, "rel_l2": timed.result.comparison.rel_l2}
+    shape = {"name": case.name, "heads": case.heads, "rows": case.rows, "seed": case.seed, "main": max(case.main)}
+    shape["extra"] = max(case.extra or (0,))
+    return from_timing(timed.timing, kernel=kernel, case=shape, result=result)
+
+
+def from_timing(timing: Timing, *, kernel: str, case: dict[str, Any], result: dict[str, Any]) -> Recording:
+    """The recording of timed launches. `case`, `result`: plain values for the manifest, to which the times are added."""
+    result = result | {"microseconds": timing.microseconds, "low": timing.low, "high": timing.high, "cycles": timing.cycles}
+    result |= {f"share of {cause}": round(share, 6) for cause, share in timing.split.items()}
+    manifest = Manifest(
+        kinds=_KINDS,
+        device=_device(timing.device),
+        tool=f"sparse-mla {sparse_mla.__version__}",
+        versions={"sparse_mla": sparse_mla.__version__, "python": platform.python_version(), "numpy": np.__version__},
+        commit=_commit(),
+        date=_date(),
+        kernel=kernel,
+        case=case,
+        result=result,
+    )
+    parts = [_launch(one, i + 1, timing.device) for i, one in enumerate(timing.kernels)]
+    tables = {name: pd.concat([part[name] for part in parts], ignore_index=True) for name in parts[0]}
+    if len(parts) == 1:  # of several, the model gives the band of all together
+        tables["dispatches"] = tables["dispatches"].assign(low=1000 * timing.low, high=1000 * timing.high)
+    files = sorted(set(tables["instructions"].file) - {""})
+    texts = {file: (csrc_dir() / file).read_text(encoding="utf-8") for file in files if _inside(csrc_dir(), file)}
+    tables["sources"] = pd.DataFrame({"path": list(texts), "text": list(texts.values())})
+    return Recording(manifest, tables)
+
+
+def _inside(folder: Path, file: str) -> bool:
+    path = (folder / file).resolve()
+    return path.is_relative_to(folder.resolve()) and path.is_file()
+
+
+def _device(device: Device) -> dict[str, Any]:
+    of, arch = device.cycles, device.arch
+    target = 10000 * int(arch[3:-2]) + 100 * int(arch[-2]) + int(arch[-1], 16)
+    xcds, ses = of("xcds"), of("ses")
+    return {
+        "product": device.name,
+        "arch": arch,
+        "target": target,
+        "xcds": xcds,
+        "cus": xcds * ses * of("cus"),
+        "ses": xcds * ses,
+        "mhz": device.value("clock") / 1e6,
+        "lds_kb": of("lds_bytes") // 1024,
+    }
+
+
+def _commit() -> str:
+    """The commit of the checkout that this package runs from; "" for an installed one."""
+    root = Path(sparse_mla.__file__).parents[1]
+    if not (root / ".git").exists():
+        return ""
+    asked = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return asked.stdout.strip()
+
+
+def _date() -> str:
+    """Now, or what SOURCE_DATE_EPOCH says, so that a recording can be made again with the same bytes."""
+    fixed = os.environ.get("SOURCE_DATE_EPOCH")
+    return (datetime.fromtimestamp(int(fixed), UTC) if fixed else datetime.now(UTC)).isoformat(timespec="seconds")
+
+
+def _launch(one: Timed, dispatch: int, device: Device) -> dict[str, pd.DataFrame]:
+    """The tables of one launch."""
+    launched, ns = one.launched, 1e9 / device.value("clock")
+    kernel, ends = launched.kernel, {"start": round(one.start * ns), "end": round(one.end * ns)}
+    of = kernel.descriptor
+    vgprs, first_agpr = of.get("next_free_vgpr", 0), of.get("accum_offset", 512)
+    items = {f"grid_{x}": g * b for x, g, b in zip("xyz", launched.grid, launched.block, strict=True)}
+    items |= {f"workgroup_{x}": b for x, b in zip("xyz", launched.block, strict=True)}
+    row = {"dispatch": dispatch, "kernel": kernel.name, **ends, **items, "lds": launched.lds_bytes}
+    row |= {"scratch": of.get("private_segment_fixed_size", 0), "sgpr": of.get("next_free_sgpr", 0)}
+    row |= {"vgpr": min(vgprs, first_agpr), "agpr": max(0, vgprs - first_agpr)}
+    row |= {"begin_cycle": one.start, "end_cycle": one.end, "agent": 0, "queue": 0, "stream": 0, "process": 0, "thread": 0}
+    row |= {"correlation": dispatch, "kernel_id": dispatch}
+    waves, events = _waves(one, device), _events(one)
+    tables = {
+        "dispatches": pd.DataFrame([row]),
+        "counters": _counters(one),
+        "instructions": _instructions(one, waves, events, device),
+        "waves": waves,
+        "events": events,
+        "occupancy": _occupancy(waves, kernel.name),
+        "memory": _memory(launched.trace) if launched.trace else pd.DataFrame(),
+        "clocks": _clocks(waves, one.end, ns),
+    }
+    return {name: frame.assign(dispatch=dispatch) for name, frame in tables.items()}
+
+
+def _counters(one: Timed) -> pd.DataFrame:
+    values = {name: (float(value), "modelled") for name, value in one.counters.items()}
+    values |= {name: (float(value), "emulated") for name, value in counted(one.launched).items()}
+    rows = [(name, *value) for name, value in sorted(values.items())]
+    return pd.DataFrame(rows, columns=["name", "value", "kind"])
+
+
+def counted(launched: Launched) -> dict[str, int]:
+    """The counters that follow from executed instructions: exact sums over all waves."""
+    kernel, executed = launched.kernel, launched.counts.sum(0).tolist()
+    by_mnemonic: dict[str, int] = {}
+    for ins, count in zip(kernel.instructions, executed, strict=True):
+        by_mnemonic[ins.mnemonic] = by_mnemonic.get(ins.mnemonic, 0) + count
+    total = {name: 0 for name, counter in COUNTERS.items() if counter.rule}
+    for mnemonic, count in by_mnemonic.items():
+        if count and (found := row_of(mnemonic, kernel.arch)):
+            row = found[0]
+            for name in total:
+                total[name] += count * COUNTERS[name].per_instruction(row.mnemonic, row.unit, row.latency)
+    groups = int(np.prod(launched.grid))
+    return total | {"SQ_WAVES": groups * len(launched.counts)}
+
+
+def _waves(one: Timed, device: Device) -> pd.DataFrame:
+    w, traced = one.waves, np.isin(np.arange(len(one.waves)), one.events["wave"])
+    frame = pd.DataFrame(
+        {name: w[name].astype(np.int64) for name in ("xcd", "se", "cu", "simd", "slot", "begin", "end", "workgroup")}
+    )
+    frame = frame.assign(wave=np.arange(len(w)), part=w["wave"].astype(np.int64), traced=traced)
+    frame["se"] += frame.xcd * device.cycles("ses")
+    frame["id"] = frame.sort_values("begin").groupby(["traced", "se", "cu", "simd", "slot"]).cumcount()
+    return frame.drop(columns="traced").assign(**dict(zip(CAUSES, w["cause"].T.astype(np.int64), strict=True)))
+
+
+def _events(one: Timed) -> pd.DataFrame:
+    columns = {name: one.events[name].astype(np.int64) for name in ("wave", "time", "category", "stall", "duration", "pc")}
+    return pd.DataFrame(columns).assign(cause=np.array(CAUSES, dtype=object)[one.events["cause"]])
+
+
+def _instructions(one: Timed, waves: pd.DataFrame, events: pd.DataFrame, device: Device) -> pd.DataFrame:
+    kernel = one.launched.kernel
+    listing = kernel.instructions
+    frame = pd.DataFrame(
+        {
+            "kernel": kernel.name,
+            "pc": np.arange(len(listing)),
+            "text": [ins.text for ins in listing],
+            "file": [ins.source[0] if ins.source else "" for ins in listing],
+            "line": [ins.source[1] if ins.source else 0 for ins in listing],
+            "inlined_at": [" -> ".join(f"{file}:{line}" for file, line in ins.callers) for ins in listing],
+            "codeobj": 1,
+            "vaddr": describe(listing, device, kernel.arch)["address"].astype(np.int64),
+        }
+    )
+    did = recount(events.assign(dispatch=0), waves.assign(dispatch=0)).set_index("pc").reindex(frame.pc, fill_value=0)
+    for name in ("hit", "latency", "stall", "idle"):
+        frame[name] = did[name].to_numpy()
+    causes = dict(zip(CAUSES, one.instructions["cause"].T.astype(np.int64), strict=True))
+    return frame.assign(executed=one.launched.counts.sum(0), **causes)
+
+
+def _occupancy(waves: pd.DataFrame, kernel: str) -> pd.DataFrame:
+    place = ["se", "cu", "simd", "slot"]
+    ends = [waves[place].assign(time=waves[at], start=start) for at, start in (("end", 0), ("begin", 1))]
+    return pd.concat(ends).sort_values(["se", "time"], kind="stable").assign(kernel=kernel)
+
+
+def _clocks(waves: pd.DataFrame, end: int, ns: float) -> pd.DataFrame:
+    """Cycle 0 and a whole tick of the host clock behind the end, for every shader engine that had a wave."""
+    ticks = int(end * ns) // _TICK + 1
+    rows = [(se, *at) for se in sorted(set(waves.se)) for at in ((0, 0), (round(ticks * _TICK / ns), ticks * _TICK))]
+    return pd.DataFrame(rows, columns=["se", "cycle", "time"])
+
+
+def _memory(trace: Trace) -> pd.DataFrame:
+    accesses = trace.accesses
+    mine = [[pc for pc in range(*block) if accesses[pc]["space"]] for block in trace.blocks]
+    n = len(accesses)
+    sums = np.zeros((5, n), np.int64)  # accesses, lanes, lines, phases, conflicts
+    touched: list[np.ndarray] = []
+    for group in range(len(trace.offsets)):
+        keys = []
+        for wave in range(trace.offsets.shape[1] - 1):
+            words = trace.stream(group, wave)
+            pcs, at = _places(words.tolist(), mine)
+            heads = words[at].astype(np.int64)
+            lines = heads & 255
+            values = (np.ones_like(heads), (heads >> 24) + 1 & 255, lines, heads >> 8 & 255, heads >> 16 & 255)
+            for total, value in zip(sums, values, strict=True):
+                total += np.bincount(pcs, value, n).astype(np.int64)
+            first = np.cumsum(lines) - lines
+            which = np.repeat(at + 1 - first, lines) + np.arange(lines.sum())
+            keys.append(np.repeat(pcs, lines) << 32 | words[which].astype(np.int64))
+        touched.append(np.unique(np.concatenate(keys)))
+    distinct = np.bincount(np.unique(np.concatenate(touched)) >> 32, minlength=n)
+    size = accesses["bytes"].astype(np.int64) * accesses["addresses"]
+    scalar = np.isin(accesses["space"], [SPACES.index(x) for x in ("scalar", "scalar_buffer")])
+    pc = np.flatnonzero(sums[0])
+    return pd.DataFrame(
+        {
+            "pc": pc,
+            "space": [SPACES[x] for x in accesses["space"][pc]],
+            "kind": [KINDS[x] for x in accesses["kind"][pc]],
+            "accesses": sums[0][pc],
+            "lanes": sums[1][pc],
+            "bytes": (np.where(scalar, sums[0], sums[1]) * size)[pc],
+            "lines": sums[2][pc],
+            "distinct": distinct[pc],
+            "phases": sums[3][pc],
+            "conflicts": sums[4][pc],
+        }
+    )
+
+
+def _places(words: list[int], mine: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """The accesses of one wave's trace: static instructions, and where their records are."""
+    pcs: list[int] = []
+    places: list[int] = []
+    at, end = 0, len(words)
+    while at < end:
+        block = mine[words[at]]
+        at += 1
+        for pc in block:
+            pcs.append(pc)
+            places.append(at)
+            at += 1 + (words[at] & 255)
+    return np.array(pcs, np.int64), np.array(places, np.int64)
