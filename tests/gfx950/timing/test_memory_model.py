@@ -18,7 +18,7 @@ WARM = COLD.changed(warm=1)
 
 def permutation(n: int) -> list[int]:
     """Lines 0 to n - 1, in an order in which none is a neighbour of the last."""
-    return np.random.default_rng(7).permutation(n).tolist()
+    return [int(x) for x in np.random.default_rng(7).permutation(n)]
 
 
 def chase(memory: MemoryModel, lines: Iterable[int], start: int = 0, kind: int = LOAD, dwords: int = 1) -> tuple[float, int, int]:
@@ -110,7 +110,7 @@ def test_streaming_through_all_cus_reaches_the_bandwidth_of_hbm_and_of_the_mall(
         rate, latency, memory = stream(of, range(CUS), 600)
         wanted = of.value(name) / of.value("clock")
         assert rate == pytest.approx(wanted, rel=0.02), name
-        # As many lines as may be in flight, by Little's law: at HBM's rate 1.0 to 1.25 us, as recorded kernels that stream have it.
+        # As many lines as may be in flight, by Little's law: at HBM's rate 1.0 to 1.25 us, as recorded for kernels that stream.
         assert latency == pytest.approx(CUS * of.value("l1_misses") * LINE / wanted, rel=0.1)
         if name == "hbm_bandwidth":
             assert 1.0e-6 <= latency / of.value("clock") <= 1.25e-6
