@@ -146,7 +146,7 @@ def hip(source: str | Path, *, arch: str = "gfx950", opt: str = "-O3", compiler:
 def load_kernels(path: str | Path) -> Module:
     """The kernels of a saved assembly file, or of a code object (.co, .hsaco) of ROCm or Triton.
 
-    A code object is disassembled by llvm-objdump (`disassemble`), and must not read data of its own.
+    A code object is disassembled by llvm-objdump (`disassemble`), and must not call functions.
     """
     path = Path(path)
     if not path.is_file():

@@ -83,12 +83,14 @@ def convertible(widths: list[int], number: str, half: bool, store: bool) -> bool
 def from_component(x: int, bits: int, number: str, half: bool) -> int:
     """A component as it lies in memory to the bits of a register, or of half of one."""
     if number in ("UINT", "SINT"):
-        return (signed(x, bits) if number == "SINT" else x) % (1 << (16 if half else 32))
+        return int(signed(x, bits) if number == "SINT" else x) % (1 << (16 if half else 32))
     if number == "FLOAT":  # 10 and 11 bits are f16 without a sign and with a shorter mantissa
         value = as_float(x, bits) if bits >= 16 else as_float(x << 15 - bits, 16)
     else:
-        value = {"UNORM": lambda: x / (2**bits - 1), "SNORM": lambda: max(-1.0, signed(x, bits) / (2 ** (bits - 1) - 1)),
-                 "USCALED": lambda: float(x), "SSCALED": lambda: float(signed(x, bits))}[number]()  # fmt: skip
+        n = x if number[0] == "U" else signed(x, bits)
+        value = (
+            n / (2**bits - 1) if number == "UNORM" else max(-1.0, n / (2 ** (bits - 1) - 1)) if number == "SNORM" else float(n)
+        )
     return of_float(np.float32(value), 16 if half else 32)
 
 
