@@ -27,7 +27,7 @@ KINDS = ("valu", "trans", "packed", "mfma", "salu", "smem", "lds", "load", "stor
  K_END) = range(len(KINDS))  # fmt: skip
 _RANGE = [("first", "u2"), ("count", "u2")]
 DESC = np.dtype(
-    [(name, "u1") for name in ("port", "kind", "hold", "pair", "port_hold", "any_salu", "dwords", "to_lds", "priority", "buffer")]
+    [(name, "u1") for name in ("port", "kind", "hold", "pair", "port_hold", "any_salu", "dwords", "to_lds", "priority", "buffer", "lead")]
     + [("next", "u1", len(PORTS)), ("vm", "u1"), ("lgkm", "u1")]
     + [(name, "u2") for name in ("pipe", "shadow", "latency", "service", "stall", "bytes")]
     + [("address", "u4")]
@@ -133,14 +133,13 @@ def _vector(d: np.ndarray, row: Row, name: str, device: Device, ins: Instruction
     first = row.operands[0] if row.operands else None
     if row.unit == "MFMA":
         widest = max([x.width for x in row.operands if x.name in "ab"] or [4])
-        scale = "_scale_" in name
         d["pipe"] = 4 * int(re.sub(r"\D", "", row.latency) or 8)
-        d["hold"] = constant("mfma_hold") * -(-widest // 2)
-        if scale:
-            d["hold"] = min(int(d["hold"]) + constant("mfma_scale"), 16)
-        d["shadow"] = d["pipe"] + constant("mfma_shadow" if widest > 2 else "mfma_shadow_small")
-        d["next"][:] = constant("slot")
-        d["next"][[LDS, VMEM]] = max(constant("slot"), min(8, int(d["hold"])))
+        d["hold"] = min(constant("mfma_hold") * -(-widest // 2), constant("mfma_hold_most"))
+        d["lead"] = constant("mfma_scale") if "_scale_" in name else 0
+        d["shadow"] = d["pipe"] + constant("mfma_shadow_small" if d["lead"] or widest <= 2 else "mfma_shadow")
+        d["hold"] += d["lead"]
+        d["next"][:] = constant("slot") + d["lead"]
+        d["next"][[LDS, VMEM]] = max(int(d["next"][VALU]), min(8, int(d["hold"])))
         return
     cost = constant("slot")
     if row.latency == "trans" or (row.latency == "lane" and "swap" in name):

@@ -335,7 +335,7 @@ static void step(Chip* c, LaunchTime* l, Wave* w, u64 t) {
   u32 pc = w->pc;
   int last = pc + 1 == w->stop, taken = 0;
   if (d->kind == K_BARRIER) {
-    issue(k, s, &w->rules, d, t, 0);
+    issue(k, s, &w->rules, d, t, 0, 0);
     w->at_barrier = 1;
     ++c->groups[w->group].arrived;
     barrier(c, l, w, t);
@@ -353,7 +353,7 @@ static void step(Chip* c, LaunchTime* l, Wave* w, u64 t) {
   }
   if (d->port == LDS || d->port == VMEM || d->kind == K_SMEM) memory(c, l, x, w, d, t);
   if (d->kind == K_BRANCH && last && w->at < w->end) taken = l->blocks[*w->at][0] != pc + 1;
-  issue(k, s, &w->rules, d, t, taken);
+  issue(k, s, &w->rules, d, t, taken, t == s->pipe_free);
   if (d->kind == K_MFMA) l->counters[X_MFMA_BUSY] += d->pipe;
   if (d->port == VALU && s->valu_count == 2) l->counters[X_VALU2]++;
   static const u8 ACTIVE[] = {X_ACTIVE_VALU, X_ACTIVE_SCA, X_ACTIVE_LDS, X_ACTIVE_VMEM, X_ACTIVE_MISC, X_ACTIVE_MISC};

@@ -23,7 +23,7 @@ When earliest(const Constants* k, const Cu* cu, const Simd* s, const WaveState* 
             later(&x, w->scalar_ready[j] + (d->port == BRANCH ? k->vcc_to_branch - k->valu_to_salu : 0), C_DEPENDENCY, 1);
   }
   if (d->port == VALU) {
-    if (d->kind == K_MFMA) later(&x, s->pipe_free, C_MFMA, 0);
+    if (d->kind == K_MFMA && x.at + 2 * d->lead < s->pipe_free) later(&x, s->pipe_free, C_MFMA, 0);
     if (d->kind == K_PACKED) later(&x, s->shadow_until, C_MFMA, 0);
     int second = d->pair && s->valu_pair && d->pair * s->valu_pair < 4 && s->valu_count == 1 && s->valu_wave != w->id &&
                  s->valu_at >= s->shadow_until && s->valu_at >= s->unpaired_until && x.at <= s->valu_at;
@@ -43,7 +43,15 @@ When earliest(const Constants* k, const Cu* cu, const Simd* s, const WaveState* 
 }
 
 // The instruction issues at t.
-void issue(const Constants* k, Simd* s, WaveState* w, const Desc* d, u64 t, int taken) {
+void issue(const Constants* k, Simd* s, WaveState* w, const Desc* d, u64 t, int taken, int second) {
+  // A scaled matrix instruction is two: one that brings the scales, and `lead` later, or when the pipe is free, the matrix one.
+  // Where that waits for long, its issue is the one that counts (`second`).
+  u64 matrix = t;
+  if (d->lead) {
+    if (second) t -= d->lead;
+    matrix = t + d->lead + (d->address % CHUNK + d->bytes / 2 > CHUNK ? k->slot : 0);
+    if (matrix < s->pipe_free) matrix = s->pipe_free;
+  }
   for (u32 p = 0; p < PORTS; ++p) {
     u64 at = t + (taken ? k->branch_taken : d->next[p]);
     if (at > w->ready[p]) w->ready[p] = at;
@@ -61,7 +69,7 @@ void issue(const Constants* k, Simd* s, WaveState* w, const Desc* d, u64 t, int 
     if (t == s->valu_at && s->valu_count) ++s->valu_count;
     else { s->valu_at = t; s->valu_count = 1; s->valu_pair = d->pair; s->valu_wave = w->id; }
     if (t + d->hold > s->port[VALU]) s->port[VALU] = t + d->hold;
-    if (d->pipe) { s->pipe_free = t + d->pipe; s->shadow_until = t + d->shadow; }
+    if (d->pipe) { s->pipe_free = matrix + d->pipe; s->shadow_until = matrix + d->shadow; }
     if (d->kind == K_TRANS) s->unpaired_until = t + d->hold;
     if (d->any_salu) w->salu_ready = t + k->valu_to_salu;
     for (u32 i = 0; i < 2 && d->swrite[i].count; ++i) {

@@ -13,7 +13,7 @@ void replay(const Constants* k, const Desc* descs, const Recorded* events, u64 n
     Simd* s = &simds[e->simd];
     When x = earliest(k, cu, s, w, d);
     out[i] = (Predicted){x.at, x.cause, x.idle};
-    issue(k, s, w, d, e->at, e->taken);
+    issue(k, s, w, d, e->at, e->taken, e->until == e->at + k->slot);
     if (d->kind == K_WAIT || d->kind == K_BARRIER)
       for (u32 p = 0; p < PORTS; ++p)
         if (e->until > w->ready[p]) w->ready[p] = e->until;

@@ -19,6 +19,7 @@ typedef struct {           // one static instruction; classes.py fills it in
   u8 to_lds;
   u8 priority;             // s_setprio's, 255 for all others
   u8 buffer;               // VMEM through a buffer resource
+  u8 lead;                 // cycles from a scaled matrix instruction's first half to its second
   u8 next[PORTS];          // cycles from its issue until the wave's next instruction of each port
   u8 vm, lgkm;             // s_waitcnt: what may stay outstanding
   u16 pipe, shadow;        // matrix pipe; no packed fp32 and no second VALU meanwhile
@@ -68,7 +69,7 @@ typedef struct {
 typedef struct { u64 at; u8 cause, idle; } When;   // idle: the recorder would show a gap instead of a stall
 
 When earliest(const Constants* k, const Cu* cu, const Simd* s, const WaveState* w, const Desc* d);
-void issue(const Constants* k, Simd* s, WaveState* w, const Desc* d, u64 t, int taken);
+void issue(const Constants* k, Simd* s, WaveState* w, const Desc* d, u64 t, int taken, int second);
 u64 lds_done(Cu* cu, Simd* s, u32 simd, const Desc* d, u64 t, u32 phases, u32 extra);
 u32 address_cycles(const Constants* k, u32 dwords, u32 lanes);
 void vmem_taken(Cu* cu, Simd* s, u64 t, u64 accept, u32 cost);
