@@ -50,8 +50,8 @@ def _build(args: argparse.Namespace) -> None:
     _show(tables.resources(args.kernel, args.compiler), args.json)
 
 
-def _run(args: argparse.Namespace) -> int:
-    from sparse_mla.execute import run
+def _problem(args: argparse.Namespace) -> dict[str, Any]:
+    """What `_takes_problem` asked for, as `run` and its kind take it: case, split_k, partials."""
     from sparse_mla.kernels.case import Case
 
     shape = {name: getattr(args, name) for name in SHAPE if getattr(args, name) is not None}
@@ -59,9 +59,27 @@ def _run(args: argparse.Namespace) -> int:
         raise InputError(f"--case {args.case} already says the shape; leave out --{', --'.join(shape)}")
     case = Case.named(args.case) if args.case else Case.make(**(SHAPE | shape))
     split_k = args.split_k if args.split_k == "auto" else int(args.split_k)
-    result = run(args.kernel, case, on=args.on, split_k=split_k, partials=args.partials, sanitize=args.sanitize)
+    return {"case": case, "split_k": split_k, "partials": args.partials}
+
+
+def _run(args: argparse.Namespace) -> int:
+    from sparse_mla.execute import run
+
+    result = run(args.kernel, **_problem(args), on=args.on, sanitize=args.sanitize)
     _show(result, args.json)
     return 1 if result.findings else 0
+
+
+def _record(args: argparse.Namespace) -> None:
+    from importlib import import_module
+
+    from sparse_mla.record.from_emulator import record
+
+    recording = record(args.kernel, **_problem(args), command=" ".join(["sparse-mla", *sys.argv[1:]]))
+    name = FORMATS[args.format]
+    files = import_module(f"sparse_mla.record.{name}").write(recording, args.out)
+    where = {"files": [str(file) for file in files]}
+    _show(recording.manifest.as_dict() | where, args.json, lambda: "\n".join([str(recording), *where["files"]]))
 
 
 def _debug(args: argparse.Namespace) -> int:
@@ -128,6 +146,7 @@ def _tour(args: argparse.Namespace) -> int:
 SHAPE = {"heads": 16, "rows": 4, "main": 128, "extra": 1024, "seed": 0}
 LARGEST = 1 << 20
 SPLITS = ("auto", "1", "2", "4", "8", "16")
+FORMATS = {"native": "store", "csv": "rocprof_csv", "rocpd": "rocpd", "att": "att", "chrome": "chrome"}  # their modules
 
 
 def integer(text: str) -> int:
@@ -136,6 +155,16 @@ def integer(text: str) -> int:
     if abs(value) > LARGEST:
         raise argparse.ArgumentTypeError(f"{value} is more than {LARGEST:,}")
     return value
+
+
+def _takes_problem(command: argparse.ArgumentParser) -> None:
+    """The kernel and the decode that `_problem` reads."""
+    command.add_argument("kernel", help="`base`, say; `sparse-mla build` lists them")
+    command.add_argument("--case", metavar="NAME", help="a named shape; `sparse-mla cases` lists them")
+    for name, default in SHAPE.items():
+        command.add_argument(f"--{name}", type=integer, metavar="N", help=f"of a shape without a name (default {default})")
+    command.add_argument("--split-k", choices=SPLITS, default="auto", help="parts a row is split into")
+    command.add_argument("--partials", choices=("fp32", "bf16"), default="fp32", help="how split parts are stored")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -162,16 +191,17 @@ def parser() -> argparse.ArgumentParser:
     build.add_argument("--compiler", help="bundled (default), rocm, system, or the path of a clang")
 
     run = add("run", _run, "run a kernel and compare it with the float64 reference")
-    run.add_argument("kernel", help="`base`, say; `sparse-mla build` lists them")
-    run.add_argument("--case", metavar="NAME", help="a named shape; `sparse-mla cases` lists them")
-    for name, default in SHAPE.items():
-        run.add_argument(f"--{name}", type=integer, metavar="N", help=f"of a shape without a name (default {default})")
-    run.add_argument("--split-k", choices=SPLITS, default="auto", help="parts a row is split into")
-    run.add_argument("--partials", choices=("fp32", "bf16"), default="fp32", help="how split parts are stored")
+    _takes_problem(run)
     run.add_argument(
         "--sanitize", action="store_true", help="check every executed instruction; exit with 1 when something is found"
     )
     run.add_argument("--on", choices=("emulator", "reference", "gpu"), default="emulator", help="where to run it")
+
+    written = add("record", _record, "run a kernel, model its time on an MI355X, and write down both as a profiler would")
+    _takes_problem(written)
+    written.add_argument("--out", required=True, metavar="FOLDER", help="where the recording goes")
+    formats = "native (default), or what rocprofv3 writes (csv, rocpd, att), or a timeline for Perfetto (chrome)"
+    written.add_argument("--format", choices=tuple(FORMATS), default="native", help=formats)
 
     step = add("debug", _debug, "run one workgroup to a place in its code and show its registers and LDS there")
     step.add_argument("kernel", help="`base`, say; `sparse-mla build` lists them")

@@ -17,12 +17,13 @@ import pandas as pd
 
 import sparse_mla
 from sparse_mla.build import csrc_dir
+from sparse_mla.execute.timing import time_kernel
 from sparse_mla.gfx950.decode import row_of
 from sparse_mla.gfx950.machine import Launched
 from sparse_mla.gfx950.timing import CAUSES, Device, Timed, Timing
 from sparse_mla.gfx950.timing.classes import describe
 from sparse_mla.gfx950.trace import KINDS, SPACES, Trace
-from sparse_mla.kernels.case import Case
+from sparse_mla.kernels.case import Case, span
 from sparse_mla.kernels.catalogue import Partials
 from sparse_mla.record.counters import COUNTERS
 from sparse_mla.record.schema import Manifest, Recording
@@ -39,22 +40,26 @@ def record(
     *,
     split_k: int | Literal["auto"] = "auto",
     partials: Partials = "fp32",
-    device: str = "mi355x",
+    device: str | Device = "mi355x",
+    command: str = "",
 ) -> Recording:
     """Decodes `case` with a kernel of the catalogue on the emulator, times it as on `device`, and writes down both.
 
-    Raises InputError for a kernel, split, shape or device that is not known.
+    `command`: what was typed, for the manifest. Raises InputError for a kernel, split, shape or device that is not supported.
     """
-    from sparse_mla.execute.timing import time_kernel
-
     timed = time_kernel(kernel, case, split_k=split_k, partials=partials, device=device)
-    result = {"split_k": timed.result.split_k, "partials": partials, "rel_l2": timed.result.comparison.rel_l2}
-    shape = {"name": case.name, "heads": case.heads, "rows": case.rows, "seed": case.seed, "main": max(case.main)}
-    shape["extra"] = max(case.extra or (0,))
-    return from_timing(timed.timing, kernel=kernel, case=shape, result=result)
+    shape = {
+        "name": case.name,
+        "heads": case.heads,
+        "rows": case.rows,
+        "main": span(case.main),
+        "extra": span(case.extra or (0,)),
+    }
+    result = {"split_k": timed.split_k, "partials": partials}
+    return from_timing(timed.timing, kernel=kernel, case=shape | {"seed": case.seed}, result=result, command=command)
 
 
-def from_timing(timing: Timing, *, kernel: str, case: dict[str, Any], result: dict[str, Any]) -> Recording:
+def from_timing(timing: Timing, *, kernel: str, case: dict[str, Any], result: dict[str, Any], command: str = "") -> Recording:
     """The recording of timed launches. `case`, `result`: plain values for the manifest, to which the times are added."""
     result = result | {"microseconds": timing.microseconds, "low": timing.low, "high": timing.high, "cycles": timing.cycles}
     result |= {f"share of {cause}": round(share, 6) for cause, share in timing.split.items()}
@@ -63,6 +68,7 @@ def from_timing(timing: Timing, *, kernel: str, case: dict[str, Any], result: di
         device=_device(timing.device),
         tool=f"sparse-mla {sparse_mla.__version__}",
         versions={"sparse_mla": sparse_mla.__version__, "python": platform.python_version(), "numpy": np.__version__},
+        command=command,
         commit=_commit(),
         date=_date(),
         kernel=kernel,

@@ -293,7 +293,8 @@ class Recording:
             f"  {row.kernel}: {(row.end - row.start) / 1000:.2f} us ({self.kind('dispatches')})"
             for row in dispatches.itertuples()
         ]
-        return "\n".join([*head, *(f"  {len(f):9,} {name} ({self.kind(name)})" for name, f in self.tables.items() if len(f))])
+        kinds = {name: self.kind(name) for name in self.tables} | {"counters": ", ".join(sorted(set(self["counters"].kind)))}
+        return "\n".join([*head, *(f"  {len(f):9,} {name} ({kinds[name]})" for name, f in self.tables.items() if len(f))])
 
     def _repr_html_(self) -> str:
         from html import escape

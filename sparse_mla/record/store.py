@@ -22,6 +22,11 @@ from sparse_mla.record.schema import TABLES, Manifest, Recording, Table
 LIMIT = 1 << 30  # bytes of one table when unpacked; a small file may claim to hold more than any machine has
 
 
+def write(recording: Recording, folder: str | Path) -> list[Path]:
+    """`save`, as the other formats are written: gives the files."""
+    return sorted(save(recording, folder).glob("*.*"))
+
+
 def save(recording: Recording, folder: str | Path) -> Path:
     """Writes the recording into `folder`, which is made; files of an older recording there are replaced."""
     folder = Path(folder)
