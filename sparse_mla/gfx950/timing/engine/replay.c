@@ -11,6 +11,7 @@ void replay(const Constants* k, const Desc* descs, const Recorded* events, u64 n
     const Desc* d = &descs[e->desc];
     WaveState* w = &waves[e->wave];
     Simd* s = &simds[e->simd];
+    w->id = e->wave;
     When x = earliest(k, cu, s, w, d);
     out[i] = (Predicted){x.at, x.cause, x.idle};
     issue(k, s, w, d, e->at, e->taken, e->until == e->at + k->slot);
