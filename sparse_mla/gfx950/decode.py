@@ -16,12 +16,13 @@ import numpy as np
 from sparse_mla.errors import AssemblyError
 from sparse_mla.gfx950.assembly import Arg, Instruction, Kernel
 from sparse_mla.gfx950.generate import all_rows, slots
+from sparse_mla.gfx950.hazards import Step, step
 from sparse_mla.gfx950.isa import ALIASES, ARCHES, ENCODINGS, MICRO, REFUSED, ROWS
 from sparse_mla.gfx950.isa.matrix import controls
 from sparse_mla.gfx950.isa.memory import swizzle
 from sparse_mla.gfx950.isa.row import Operand, Row
 from sparse_mla.gfx950.isa.typed import buffer_format
-from sparse_mla.gfx950.sanitize import CHECK, describe, watch_result
+from sparse_mla.gfx950.sanitize import CHECK, Checks, describe, operation, wait_states, watch_result
 from sparse_mla.gfx950.trace import ACCESS, describe_access
 
 OP = np.dtype([("run", "u8"), ("target", "u8"), ("o", "u4", 8), ("imm", "i8"), ("pc", "u4"), ("aux", "u4")])
@@ -53,7 +54,7 @@ class Code:
     vgpr_offset: int  # bytes into a wave
     n_vgprs: int  # vector, accumulation and temporary registers
     agpr_first: int  # index of a0 among them
-    checks: np.ndarray | None  # sanitize.CHECK for each static instruction, where the launch is to be checked
+    checks: Checks | None  # where the launch is to be checked
     accesses: np.ndarray | None = None  # trace.ACCESS of each, where the launch is to be traced
 
     @property
@@ -127,6 +128,7 @@ class _Decoder:
         self.checks = None if nan_units is None else np.zeros(len(kernel.instructions), CHECK)
         self.traced = np.zeros(len(kernel.instructions), ACCESS) if trace else None
         self.lds_addresses = 0  # of the traced instructions so far
+        self.steps: list[Step] = []  # what wait states are about, where the launch is to be checked
         self.ops: list[_Emitted] = []
         self.constants: list[int] = []
         self.constant_at: dict[tuple[int, ...], int] = {}
@@ -364,6 +366,7 @@ class _Decoder:
             self.checks[pc] = describe(row, at.ins, at.suffix, at.accesses, slot)
             if self.nan_units and row.unit in self.nan_units:
                 watch_result(self.checks[pc], row)
+            self.steps.append(step(row, at.ins, at.suffix, at.accesses))
             self.ops.append(_Emitted("_check", [], pc))
 
     def trace(self, at: _Context, row: Row, slot: dict[str, int]) -> None:
@@ -499,13 +502,19 @@ class _Decoder:
         self.ops.append(_Emitted("_past_end", [], max(0, len(instructions) - 1)))
         vgpr_offset = -(-(SGPR_OFFSET + 4 * (HARDWARE_SGPRS + len(self.constants))) // VGPR_BYTES) * VGPR_BYTES
         ops = np.zeros(len(self.ops), OP)
+        checks = None if self.checks is None else wait_states(self.checks, self.kernel, self.steps, self.temporary)
         for i, op in enumerate(self.ops):
+            if op.row == "_check":
+                assert checks is not None
+                row, masks, imm, aux = operation(checks.table[op.pc], self.temporary)
+                ops[i] = (HANDLER_INDEX[row], 0, masks + [0] * (8 - len(masks)), imm, op.pc, aux)
+                continue
             o = [(x & ~_VECTOR) + vgpr_offset if x & _VECTOR else x for x in op.o]
             target = 0 if op.label is None else first_op[labels[op.label]]
             ops[i] = (HANDLER_INDEX[op.row], target, o + [0] * (8 - len(o)), op.imm, op.pc, op.aux)
         n_vgprs = self.temporary + TEMPORARIES
         constants = np.array(self.constants, np.uint32)
-        return Code(self.kernel, ops, constants, blocks, vgpr_offset, n_vgprs, self.agpr_first, self.checks, self.traced)
+        return Code(self.kernel, ops, constants, blocks, vgpr_offset, n_vgprs, self.agpr_first, checks, self.traced)
 
 
 def _listed(modifiers: dict[str, str], key: str, n: int, default: int) -> int:

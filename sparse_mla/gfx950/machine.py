@@ -81,7 +81,8 @@ def launch(
     run.shared.mfma_model = mfma_model(mfma)
     shared = run.shared
     n_vectors = code.n_vgprs - TEMPORARIES
-    shadow = None if code.checks is None else Shadow(code.checks, n_vectors, shared.n_waves, shared.lds_bytes, memory)
+    sizes = n_vectors, shared.n_waves, shared.lds_bytes, shared.scratch_bytes
+    shadow = None if code.checks is None else Shadow(code.checks, *sizes, memory)
     # A checked launch runs on one host thread, so that its findings are the same every time.
     hosts = [run.host() for _ in range(1 if shadow else min(threads or os.cpu_count() or 1, shared.limit))]
     if shadow:

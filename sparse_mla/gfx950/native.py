@@ -134,10 +134,8 @@ def build_engine(target: tuple[str, ...] | None = None, *, root: Path | None = N
     Raises ToolchainError when there is no compiler or it fails.
     """
     generated = source()
-    units = [
-        ("handlers", generated),
-        *((name, (ENGINE / f"{name}.c").read_text()) for name in ("runtime", "access", "sanitize", "trace")),
-    ]
+    own = ("runtime", "access", "sanitize", "races", "trace")
+    units = [("handlers", generated), *((name, (ENGINE / f"{name}.c").read_text()) for name in own)]
     return build_shared_object("engine", units, ENGINE, "the emulator's engine", target, root=root)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sparse_mla.gfx950.assembly import Instruction, Kernel
+from sparse_mla.gfx950.hazards import HARDWARE, SCALAR, Step, find, implicit, slots
 from sparse_mla.gfx950.isa.row import Operand, Row
 from sparse_mla.gfx950.memory import Memory
 
@@ -21,32 +22,35 @@ _ACCESS = [("first", "u2"), ("count", "u1"), ("file", "u1"), ("mode", "u1"), ("r
 MAX_ACCESSES, MAX_FINDINGS, NO_PC, SEVERAL = 10, 256, 0xFFFFFFFF, 0xFFFFFFFF
 CHECK = np.dtype(
     [("access", _ACCESS, MAX_ACCESSES)]
-    + [(name, "u1") for name in ("n", "class", "passes", "counter", "space", "writes", "atomic", "special", "vm", "lgkm")]
-    + [(name, "u2") for name in ("slots", "bytes", "align", "unit", "addresses")]
+    + [(name, "u1") for name in ("n", "matrix", "counter", "space", "special", "writes", "atomic", "vm", "lgkm", "slots")]
+    + [(name, "u2") for name in ("bytes", "align", "unit", "addresses")]
     + [(name, "u1") for name in ("address_slot", "saddr_slot", "results", "source", "source_end", "open_lds")]
-    + [("half_exponent", "u2")]
+    + [(name, "u2") for name in ("half_exponent", "needs", "n_needs", "records", "n_records")]
 )
+NEED = np.dtype([("resource", "u2"), ("wait", "u2"), ("producer", "u4"), ("what", "u4")])
 FINDING = np.dtype(
     [(name, "u4") for name in ("kind", "pc", "wave", "other_pc", "other_wave", "what")]
     + [("lanes", "u8"), ("address", "u8"), ("workgroup", "u4", 3), ("other_group", "u4"), ("need", "u4"), ("have", "u4")]
 )
-REGISTER_BYTES, WAVE_BYTES, LDS_BYTES, GLOBAL_BYTES = 32, 88, 20, 12  # engine/sanitize.h's shadows
+# engine/sanitize.h's shadows, and races.c's of LDS
+REGISTER_BYTES, WAVE_BYTES, LDS_BYTES, RECORD_BYTES, TOUCH_BYTES, EVENT_BYTES, LINK_BYTES = 24, 400, 25, 8, 16, 88, 12
 WATCHED_BYTES = 1 << 28  # larger buffers are not watched for races between workgroups
+MAX_TOUCHES, MAX_EVENTS, MAX_LINKS = 1 << 24, 1 << 16, 1 << 20  # beyond them no more races are looked for
 
-_CLASSES = {"VALU": 1, "MFMA": 6, "VMEM": 7, "LDS": 7}
 _COUNTERS = {"VMEM": 1, "LDS": 2, "SMEM": 3}
 _ELEMENT = re.compile(r"@(\w+)\(([a-z]\w*)?(?:, )?(\d+)(?:, (\d+))?")
 # They may write LDS by ways that the shadow does not follow: in a kernel that has one, no LDS byte counts as unwritten.
 _WRITES_LDS_UNSEEN = (
-    "flat_store",
-    "flat_atomic",
     "global_load_lds",
     "scratch_load_lds",
     "ds_append",
     "ds_consume",
     "ds_write_addtid",
 )
+_NAMED = {"s106": "vcc", "s107": "vcc", "s124": "m0", "s125": "mode", "s126": "exec", "s127": "exec"}
 _COPIES = {"v_mov_b32", "v_mov_b64", "v_accvgpr_read_b32", "v_accvgpr_write_b32", "v_accvgpr_mov_b32"}
+_FENCES = {"buffer_wbl2": 3, "buffer_inv": 4}
+_SPACES = {"global": 1, "ds": 2, "flat": 3, "scratch": 4, "buffer": 5}
 _BYTES = {"u8": 1, "i8": 1, "u16": 2, "i16": 2, "u32": 4, "u64": 8, "f32": 4, "f64": 8}
 
 # kind | what is wrong | the usual cause; in the order of engine/sanitize.h
@@ -54,13 +58,14 @@ _TABLE = """
 unwritten-vgpr | reads {register}, which {lanes} never wrote | a variable used before it is set, or set in another branch only
 unwritten-sgpr | reads {register}, which nothing wrote | a kernel argument or mask that was never loaded
 unwritten-lds | reads LDS byte {address}, which nobody wrote | a tile wider than what was staged, or a missing first store
+unwritten-scratch | reads byte {address} of its private memory, which {lanes} never wrote | a local array used before it is filled
 vmcnt | uses {register} while the load at {other} is in flight; s_waitcnt vmcnt({need}) covers it | waits placed by hand
 lgkmcnt | uses {register} while {other} is in flight; s_waitcnt lgkmcnt({need}) covers it | waits placed by hand
 wait-states | uses {register} {have} wait states after it was written or read; {need} are required | a missing s_nop
 misaligned | accesses byte {address:#x}, which is not a multiple of {need} | a row pitch or offset that breaks the alignment
 lds-race | touches LDS byte {address} between the same two barriers as wave {other_wave} at {other} | a missing __syncthreads
 lds-in-flight | touches LDS byte {address}, but wave {other_wave} did not wait for {other} | no s_waitcnt before s_barrier
-global-race | touches {where}, as {group} does at {other} in the same launch | workgroups share no order
+global-race | touches {where}, as {group} does at {other} in the same launch | no release (fence) and acquire between them
 divergent-barrier | waits at a barrier with {lanes} switched off | __syncthreads inside a branch that not all threads take
 barrier-mismatch | waits at this barrier while wave {other_wave} waits at {other} | __syncthreads in both sides of a branch
 born-nan | makes a NaN or infinity in {lanes} out of finite operands | overflow, 0/0, inf - inf or a wrong scale
@@ -72,23 +77,25 @@ _NAMES = tuple(KINDS)
 
 
 class Sanitizer(c.Structure):
-    """engine/sanitize.h's Sanitizer."""
+    """engine/sanitize.h's Sanitizer, as far as it is filled in here."""
 
     _fields_ = [
-        ("checks", c.c_void_p),
-        ("registers", c.c_void_p),
-        ("waves", c.c_void_p),
-        ("lds", c.c_void_p),
-        ("global", c.c_void_p),
-        ("seen", c.c_void_p),
-        ("findings", c.c_void_p),
-        ("n_registers", c.c_uint32),
-        ("n_vectors", c.c_uint32),
-        ("open_lds", c.c_uint32),
-        ("n_findings", c.c_uint32),
-        ("group", c.c_uint32),
-        ("workgroup", c.c_uint32 * 3),
+        *((name, c.c_void_p) for name in ("checks", "registers", "waves", "lds", "scratch", "global", "seen", "findings")),
+        *((name, c.c_void_p) for name in ("needs", "records", "last", "touches", "events", "links")),
+        *((name, c.c_uint32) for name in ("n_registers", "n_vectors", "open_lds", "n_resources")),
+        *((name, c.c_uint32) for name in ("max_touches", "max_events", "max_links", "n_findings")),
+        ("own", c.c_uint32 * 256),
     ]
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What the engine checks of a kernel: CHECK for each static instruction, and its wait states (NEED, resources recorded)."""
+
+    table: np.ndarray
+    needs: np.ndarray
+    records: np.ndarray
+    n_resources: int
 
 
 @dataclass(frozen=True)
@@ -116,6 +123,7 @@ def describe(
     """What an instruction does, for the engine. `accesses`: operand, scalar or not, first register, how many."""
     check = np.zeros((), CHECK)
     matrix = row.unit == "MFMA"
+    accesses = [*accesses, *((operand, True, first, count) for operand, first, count in implicit(row, ins))]
     assert len(accesses) <= MAX_ACCESSES
     for i, (operand, scalar, first, count) in enumerate(accesses):
         role = 3 * (row.mnemonic in _COPIES) or 4 * (row.unit == "VALU" and operand.value in "UI")
@@ -125,24 +133,51 @@ def describe(
             role = 2 if operand.name == "c" else 1
         reads = operand.read and row.mnemonic != "v_writelane_b32"  # it leaves the other lanes as they are
         check["access"][i] = (first, count, scalar, reads | operand.write << 1, role)
-    check["n"], check["slots"] = len(accesses), 1
-    check["class"] = _CLASSES.get(row.unit, 0)
-    if row.unit == "VALU":
-        special = {"trans": 2, "lane": 5 if "read" in row.mnemonic else 4}.get(row.latency, 1)
-        check["class"] = 3 if suffix == "_dpp" else special
-    if matrix:
-        check["passes"] = int(re.sub(r"\D", "", row.latency)) | 128 * row.mnemonic.endswith("_f32")
-        check["class"] = 0 if row.mnemonic.startswith("v_mfma_f64") else check["class"]  # its wait states are other ones
+    check["n"], check["slots"], check["matrix"] = len(accesses), slots(ins), matrix
     check["counter"] = 4 if row.mnemonic.startswith("flat_") else _COUNTERS.get(row.unit, 0)
     check["special"] = {"WAIT": 1, "BARRIER": 2}.get(row.unit, 0)
     if row.unit == "WAIT":
         counts = dict(re.findall(r"(vmcnt|lgkmcnt)\((\d+)\)", ins.text))
         check["vm"], check["lgkm"] = int(counts.get("vmcnt", 255)), int(counts.get("lgkmcnt", 255))
-        check["slots"] = 1 + int(ins.args[0].value) if row.mnemonic == "s_nop" else 1
-    check["open_lds"] = row.mnemonic.startswith(_WRITES_LDS_UNSEEN) or "lds" in ins.modifiers
-    if row.mnemonic.startswith(("global_", "ds_")) and not check["open_lds"] and (m := _ELEMENT.match(row.effect)):
-        _memory(check, row, m, slot)
+    modifiers = dict(ins.modifiers)
+    if row.mnemonic in _FENCES and "sc1" in ins.text.split():  # without it they do not reach the other compute units
+        check["special"], check["counter"] = _FENCES[row.mnemonic], row.mnemonic == "buffer_wbl2"
+    check["open_lds"] = row.mnemonic.startswith(_WRITES_LDS_UNSEEN) or "lds" in modifiers
+    space = _SPACES.get(row.mnemonic.split("_")[0], 0) if row.unit in ("VMEM", "LDS") else 0
+    if space and not check["open_lds"] and "FORMAT" not in row.effect and (m := _ELEMENT.match(row.effect)):
+        _memory(check, row, m, slot, modifiers)
+        check["space"] = space
     return check
+
+
+def wait_states(table: np.ndarray, kernel: Kernel, steps: Sequence[Step], n_vectors: int) -> Checks:
+    """A kernel's checks, with the pairs of instructions among them that may come too close."""
+    needs, records = find(kernel, steps)
+    resources = {x: i for i, x in enumerate(sorted({x for of in records.values() for x in of}))}
+    listed: list[tuple[int, int, int, int]] = []
+    recorded: list[int] = []
+    for pc, wanted in sorted(needs.items()):
+        table[pc]["needs"], table[pc]["n_needs"] = len(listed), len(wanted)
+        for resource, producer, wait in sorted(wanted):
+            number = 125 if resource >= HARDWARE else resource % 1000
+            scalar = resource >= HARDWARE or resource // 1000 == SCALAR // 1000
+            listed.append((resources[resource], wait, producer, number + n_vectors * scalar))
+    for pc, those in sorted(records.items()):
+        table[pc]["records"], table[pc]["n_records"] = len(recorded), len(those)
+        recorded += [resources[x] for x in sorted(those)]
+    return Checks(table, np.array(listed, NEED), np.array(recorded, np.uint16), len(resources))
+
+
+def operation(check: np.ndarray, n_vectors: int) -> tuple[str, list[int], int, int]:
+    """The micro-operation of a check: its row, operands, imm and aux. Most are of registers only (engine's CHECK_REGISTERS)."""
+    words: dict[int, int] = {}
+    for first, count, file, _, _ in check["access"][: check["n"]].tolist():
+        for number in range(first + n_vectors * file, first + n_vectors * file + count):
+            words[number // 64] = words.get(number // 64, 0) | 1 << number % 64
+    if len(words) > 4 or any(check[x] for x in ("counter", "space", "special", "results", "n_needs", "n_records")):
+        return "_check_all", [], 0, 0
+    masks = [half for mask in words.values() for half in (mask & 0xFFFFFFFF, mask >> 32)]
+    return "_check", masks, sum(word << 8 * i for i, word in enumerate(words)), int(check["slots"])
 
 
 def watch_result(check: np.ndarray, row: Row) -> None:
@@ -155,41 +190,44 @@ def watch_result(check: np.ndarray, row: Row) -> None:
         check["source"], check["source_end"] = 0 if row.operands[0].read else check["results"], len(kinds)
 
 
-def _memory(check: np.ndarray, row: Row, m: re.Match[str], slot: dict[str, int]) -> None:
+def _memory(check: np.ndarray, row: Row, m: re.Match[str], slot: dict[str, int], modifiers: dict[str, str]) -> None:
     """The memory side of a row, read off its effect: `@DS_READ2(N, UNIT)`, `@GLOBAL_LOAD(T, N)` and their like."""
     macro, element, count, unit = m[1], m[2], int(m[3]), int(m[4] or 1)
-    two, transposed = macro.endswith("2"), macro.endswith("_TR")
+    two, transposed, vector = macro.endswith("2"), macro.endswith("_TR"), row.unit == "VMEM"
     single = _BYTES.get(element or "", 4)  # an atomic's element names its operation, and counts dwords
     check["bytes"] = single if "D16" in macro else 4 * unit if transposed else single * count
     unit = 1 if transposed or element else unit
     check["unit"], check["addresses"] = (4 * count * unit, 2) if two else (1, 1)
-    check["space"] = 1 if row.unit == "VMEM" else 2
-    check["atomic"] = "ATOMIC" in macro or "EXCHANGE" in macro
-    check["writes"] = check["atomic"] or "STORE" in macro or "WRITE" in macro
+    if "ATOMIC" in macro or "EXCHANGE" in macro:
+        check["writes"], check["atomic"] = 2, 1 + ("sc0" in modifiers if vector else row.operands[0].write)
+    else:
+        check["writes"] = "STORE" in macro or "WRITE" in macro
+        check["atomic"] = (vector and "sc1" in modifiers) * (1 if check["writes"] else 2)
     size = int(check["bytes"])
-    check["align"] = min(size, 4) if row.unit == "VMEM" or size & (size - 1) else size
+    check["align"] = min(size, 4) if vector or size & (size - 1) else size
     check["address_slot"], check["saddr_slot"] = slot["v"], slot.get("s", 0)
 
 
 class Shadow:
     """What one sanitized launch knows of its registers, LDS and buffers; all its workgroups run on one host thread."""
 
-    def __init__(self, checks: np.ndarray, n_vectors: int, n_waves: int, lds_bytes: int, memory: Memory) -> None:
-        n_registers = n_vectors + 128
-        self.checks = checks
-        self.registers = np.zeros(REGISTER_BYTES * n_registers * n_waves, np.uint8)
-        self.waves = np.zeros(WAVE_BYTES * n_waves, np.uint8)
-        self.lds = np.zeros(LDS_BYTES * (lds_bytes // 4 + 1), np.uint8)
-        watched = [
-            np.zeros(GLOBAL_BYTES * (size // 4 + 1) if size <= WATCHED_BYTES else 0, np.uint8) for _, size, *_ in memory.ranges
-        ]
-        self.watched = watched
-        self.pointers = np.array([x.ctypes.data if len(x) else 0 for x in watched], np.uint64)
-        self.seen = np.zeros(len(checks) * len(KINDS), np.uint8)
+    def __init__(self, checks: Checks, n_vectors: int, n_waves: int, lds_bytes: int, scratch_bytes: int, memory: Memory) -> None:
+        n_registers, lds = n_vectors + 128, (lds_bytes // 4 + 4) & ~3
+        watched = [np.zeros(4 * (size // 4 + 1) if size <= WATCHED_BYTES else 0, np.uint32) for _, size, *_ in memory.ranges]
         self.findings = np.zeros(MAX_FINDINGS, FINDING)
-        parts = (checks, self.registers, self.waves, self.lds, self.pointers, self.seen, self.findings)
-        self.native = Sanitizer(*(x.ctypes.data for x in parts), n_registers, n_vectors)
-        self.native.open_lds = bool(checks["open_lds"].any())
+        sizes = (REGISTER_BYTES * n_registers, WAVE_BYTES, (LDS_BYTES // n_waves + 4 + 1) * lds, 64 * scratch_bytes)
+        registers, waves, lds_shadow, scratch = (np.zeros(size * n_waves, np.uint8) for size in sizes)
+        buffers = np.array([(x.ctypes.data if len(x) else 0, len(x) // 4) for x in watched], np.uint64)
+        seen = np.zeros(len(checks.table) * len(KINDS), np.uint8)
+        last = np.zeros(RECORD_BYTES * checks.n_resources * n_waves, np.uint8)
+        kept = ((MAX_TOUCHES, TOUCH_BYTES), (MAX_EVENTS, EVENT_BYTES), (MAX_LINKS, LINK_BYTES))
+        races = [np.zeros(n * size, np.uint8) for n, size in kept]  # pages that are never used cost nothing
+        parts = [checks.table, registers, waves, lds_shadow, scratch, buffers, seen, self.findings]
+        parts += [checks.needs, checks.records, last, *races]
+        self._kept = (*parts, *watched)
+        limits = (n for n, _ in kept)
+        open_lds = bool(checks.table["open_lds"].any())
+        self.native = Sanitizer(*(x.ctypes.data for x in parts), n_registers, n_vectors, open_lds, checks.n_resources, *limits)
         self.n_vectors, self.memory = n_vectors, memory
 
     def report(self, kernel: Kernel, agpr_first: int, grid: tuple[int, int, int]) -> tuple[Finding, ...]:
@@ -203,7 +241,7 @@ class Shadow:
         register = f"s{number - self.n_vectors}" if number >= self.n_vectors else f"v{number}"
         if agpr_first <= number < self.n_vectors:
             register = f"a{number - agpr_first}"
-        register = {"s106": "vcc", "s107": "vcc", "s126": "exec", "s127": "exec", "s124": "m0"}.get(register, register)
+        register = _NAMED.get(register, register)
         other = None if f["other_pc"] == NO_PC else kernel.instructions[f["other_pc"]]
         x, y = (group - 1) % grid[0], (group - 1) // grid[0]
         what = template.format(

@@ -34,6 +34,7 @@ class Fault:
     lds: int = 0
     block: int = 64
     grid: int = 1
+    scratch: int = 0
 
 
 def gallery() -> list[Fault]:
@@ -56,7 +57,9 @@ GALLERY = gallery()
 def findings(text: str, fault: Fault) -> tuple[Finding, ...]:
     memory = Memory()
     kernarg = struct.pack("<Q", memory.map(np.zeros(512, np.int32), "out"))
-    code = decode(kernel(PROLOGUE + text, lds=fault.lds, ids="x"), sanitize=frozenset({"VALU", "MFMA"}))
+    program = kernel(PROLOGUE + text, lds=fault.lds, ids="x")
+    program.descriptor["private_segment_fixed_size"] = fault.scratch
+    code = decode(program, sanitize=frozenset({"VALU", "MFMA"}))
     return launch(code, (fault.grid,), (fault.block,), kernarg, memory).findings
 
 

@@ -101,6 +101,7 @@ struct Wave {
   u8* scratch;
   u32 scratch_bytes;
   u32 mode;   // the MODE register, as what differs from how a kernel starts
+  struct WaveShadow* shadow;   // null unless the launch is checked
 } __attribute__((aligned(64)));
 
 enum { VCC = 106, M0 = 124, EXEC = 126 };   // scalar register numbers; SGPRs stand at byte 128 of a wave

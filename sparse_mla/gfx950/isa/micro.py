@@ -15,7 +15,8 @@ MICRO: dict[str, Row] = {
         """
 _block                          | @BLOCK
 _stop                           | @STOP
-_check                          | @GO(sanitize_check(o, w))
+_check                          | @CHECK_REGISTERS
+_check_all                      | @GO(sanitize_check(o, w))
 _trace_block                    | @TRY(trace_block(o, w)); NEXT
 _trace                          | @TRY(trace_access(o, w)); NEXT
 _check_result                   | @GO(sanitize_result(o, w))
