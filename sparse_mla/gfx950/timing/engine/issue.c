@@ -38,6 +38,7 @@ When earliest(const Constants* k, const Cu* cu, const Simd* s, const WaveState* 
     if (cu->vmem_at) later(&x, cu->vmem_at + k->slot, C_ARBITRATION, 0);
     if (s->n_vmem >= k->vmem_queue && s->vmem[(s->n_vmem - k->vmem_queue) % VMEM_RING] > x.at && cu->address_free > x.at + k->vmem_backlog)
       later(&x, s->vmem_at + k->vmem_pace, C_BANDWIDTH, 0);
+    if (cu->address_free > x.at + k->vmem_full) later(&x, cu->vmem_at + k->vmem_pace, C_BANDWIDTH, 0);
   }
   return x;
 }
