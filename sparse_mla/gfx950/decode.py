@@ -85,6 +85,7 @@ class _Context:
     suffix: str
     temporaries: int = 0
     sources: int = 0
+    listed: set[tuple[str, int]] = field(default_factory=set)  # elements of op_sel and its like that belong to an operand
     bytes_at: tuple[int, ...] = ()  # places in op_sel that choose a byte of another operand
     after: list[_Emitted] = field(default_factory=list)
     last: list[_Emitted] = field(default_factory=list)
@@ -213,19 +214,19 @@ class _Decoder:
         if at.suffix == "_dpp":
             return self.dpp(at, operand, arg, offset) if n == 0 else offset
         if kind in "qpHE":
-            low, high = (_listed(at.modifiers, key, n, value) for key, value in (("op_sel", 0), ("op_sel_hi", 1)))
-            signs = sum(_listed(at.modifiers, f"neg_{half}", n, 0) << bit for half, bit in (("lo", 15), ("hi", 31)))
+            low, high = (_listed(at, key, n, value) for key, value in (("op_sel", 0), ("op_sel_hi", 1)))
+            signs = sum(_listed(at, f"neg_{half}", n, 0) << bit for half, bit in (("lo", 15), ("hi", 31)))
             if signs and kind in "qp":
                 raise self.fail(at, "signs belong to packed floats")
             return offset if (low, high, signs) == (0, 1, 0) else self.through(at, "_pick_halves", offset, low | high << 1, signs)
-        selected = _listed(at.modifiers, "op_sel", n, 0)
+        selected = _listed(at, "op_sel", n, 0)
         if kind == "X":
-            half = _listed(at.modifiers, "op_sel_hi", n, 0)
+            half = _listed(at, "op_sel_hi", n, 0)
             if half and arg.kind == "float":
                 offset = self.constant(_dwords(arg.value, Operand("", "h", True, False)))
             return self.through(at, "_half_to_f32", offset, 16 * selected) if half else offset
         if kind == "y":  # a byte
-            selected += 2 * _listed(at.modifiers, "op_sel", n + 1, 0)
+            selected += 2 * _listed(at, "op_sel", n + 1, 0)
             return self.through(at, "_sdwa_source", offset, selected) if selected else offset
         if n in at.bytes_at or not selected:
             return offset
@@ -272,8 +273,8 @@ class _Decoder:
         if not operand.write:
             n = at.sources
             at.sources += 1
-            low, high = _listed(at.modifiers, "op_sel", n, 0), _listed(at.modifiers, "op_sel_hi", n, 1)
-            signs = _listed(at.modifiers, "neg_lo", n, 0), _listed(at.modifiers, "neg_hi", n, 0)
+            low, high = _listed(at, "op_sel", n, 0), _listed(at, "op_sel_hi", n, 1)
+            signs = _listed(at, "neg_lo", n, 0), _listed(at, "neg_hi", n, 0)
         if arg.neg or arg.abs:
             raise self.fail(at, "a packed instruction takes its signs as neg_lo and neg_hi")
         if arg.kind in ("int", "float") and not operand.write:
@@ -340,6 +341,10 @@ class _Decoder:
         """The instruction's own operation, once nothing is left of its modifiers."""
         pc = at.pc
         if any(operand.value[0] in "PqpHEXwjhgby" for operand in row.operands):
+            for key in ("op_sel", "neg_lo", "neg_hi"):
+                for n, x in enumerate(at.modifiers.get(key, "").strip("[]").split(",")):
+                    if x.strip() == "1" and (key, n) not in at.listed:
+                        raise self.fail(at, f"element {n} of {key} belongs to no operand that it could change,")
             at.modifiers = {key: x for key, x in at.modifiers.items() if key not in _HALVES}
         for key in at.modifiers:
             if key not in _HINTS or key not in row.modifiers:
@@ -445,9 +450,9 @@ class _Decoder:
             part = chosen
         elif first.write and first.value in _HALF_KINDS:
             n = sum(operand.read for operand in row.operands) - first.read
-            high = _listed(at.modifiers, "op_sel", 2 if first.value == "y" else n, 0)
+            high = _listed(at, "op_sel", 2 if first.value == "y" else n, 0)
             if first.value == "y":
-                part = high + 2 * _listed(at.modifiers, "op_sel", 3, 0)
+                part = high + 2 * _listed(at, "op_sel", 3, 0)
             elif first.keep or high:
                 part = 5 if high or "mixhi" in name else 4
         if part != 6:
@@ -517,9 +522,10 @@ class _Decoder:
         return Code(self.kernel, ops, constants, blocks, vgpr_offset, n_vgprs, self.agpr_first, checks, self.traced)
 
 
-def _listed(modifiers: dict[str, str], key: str, n: int, default: int) -> int:
-    """Element n of a modifier such as `op_sel:[0,1]`."""
-    listed = modifiers.get(key, "[]").strip("[]").split(",")
+def _listed(at: _Context, key: str, n: int, default: int) -> int:
+    """Element n of a modifier such as `op_sel:[0,1]`, which thereby belongs to an operand."""
+    at.listed.add((key, n))
+    listed = at.modifiers.get(key, "[]").strip("[]").split(",")
     return int(listed[n]) if n < len(listed) and listed[n] else default
 
 

@@ -55,7 +55,8 @@ def test_triton(name: str, warps: int, tmp_path: Path) -> None:
 
     x: Any = torch.zeros(64, 64)
     arguments: dict[str, tuple[Any, ...]] = {"add": (x, x, x, 4000), "softmax": (x, x, 64, 64, 64, 64),
-                                             "matmul": (x, x, x, 64, 64, 64, 64, 1, 64, 1, 64, 1), "dropout": (x, x, 4096, 0.5, 7)}  # fmt: skip
+                                             "matmul": (x, x, x, 64, 64, 64, 64, 1, 64, 1, 64, 1),
+                                             "dropout": (x, x, 4096, 0.5, 7)}  # fmt: skip
     more = {"softmax": {"STAGES": 2}, "matmul": {"BM": 32, "BN": 32, "BK": 32, "GROUP": 2, "LEAKY": True}}.get(name, {})
     more |= {} if name == "matmul" else {"BLOCK": 256}
     made = triton_on_gfx950(getattr(triton_kernels, name)).compile(*arguments[name], **more, num_warps=warps)

@@ -96,11 +96,15 @@ def controls(row: Row, modifiers: dict[str, str]) -> Controls:
         picked = 0
         if "_scale_" in name:
             low, high = _bits(modifiers, "op_sel", 0), _bits(modifiers, "op_sel_hi", 3)
+            if low >> 2:
+                raise ValueError("only the two scales have an op_sel")
             picked = sum((low >> n & 1 | (high >> n & 1) << 1) << 2 * n for n in (0, 1))
         return Controls(replace(row, operands=operands, latency=f"mfma{passes}"), cbsz | blgp << 4, picked, {})
     if "smfmac" in name:
         return Controls(row, 0 if cbsz else abid, 0, {})
     if "f64" in name:
+        if cbsz or abid or blgp:
+            raise ValueError("matrices of fp64 take no cbsz, abid or blgp")
         return Controls(row, _bits(modifiers, "neg", 0), 0, {})
     blocks = int(several[1]) if (several := re.search(r"_(\d+)b_", name)) else 1
     if 1 << cbsz > blocks or abid >= 1 << cbsz or blgp > 7:
