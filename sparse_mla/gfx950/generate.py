@@ -70,7 +70,7 @@ def _statements(row: Row) -> str:
 
 def handler(row: Row) -> str:
     """The C function of one row."""
-    head = f"static const Op* {row.handler}(const Op* o, Wave* w) {{"
+    head = f"const Op* {row.handler}(const Op* o, Wave* w) {{"
     if row.effect.startswith("@"):
         return f"{head} {row.effect[1:]}; }}"
     body = [_read(x, at) if x.read else _declare(x) for x, at in slots(row)]
@@ -84,20 +84,19 @@ def handler(row: Row) -> str:
     return f"{head} {' '.join(body)} NEXT; }}"
 
 
-def source() -> str:
-    """The generated translation unit."""
-    rows = all_rows()
-    return "\n".join(
-        [
-            "// Generated from the rows in isa/ by generate.py.",
-            '#include "matrix.h"',
-            '#include "access.h"',
-            '#include "formats.h"',
-            '#include "sanitize.h"',
-            '#include "trace.h"',
-            *{row.handler: handler(row) for row in rows}.values(),
-            f"const Handler engine_handlers[{len(rows)}] = {{{', '.join(row.handler for row in rows)}}};",
-            f"const u32 engine_handler_count = {len(rows)};",
-            "",
-        ]
-    )
+def sources() -> list[tuple[str, str]]:
+    """The generated translation units, name and text: the handlers of each execution unit, and the table of all of them."""
+    rows, headers = all_rows(), ("matrix", "access", "formats", "sanitize", "trace")
+    head = "".join(["// Generated from the rows in isa/ by generate.py.\n", *(f'#include "{name}.h"\n' for name in headers)])
+    functions = {row.handler: row for row in rows}
+    units = [
+        (f"handlers_{unit.lower()}", "\n".join([head, *(handler(row) for row in functions.values() if row.unit == unit), ""]))
+        for unit in sorted({row.unit for row in rows})
+    ]
+    table = [
+        head,
+        *(f"const Op* {name}(const Op*, Wave*);" for name in functions),
+        f"const Handler engine_handlers[{len(rows)}] = {{{', '.join(row.handler for row in rows)}}};",
+        f"const u32 engine_handler_count = {len(rows)};\n",
+    ]
+    return [*units, ("handlers", "\n".join(table))]
