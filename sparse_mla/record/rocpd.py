@@ -281,7 +281,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
             db.execute("PRAGMA trusted_schema = OFF")
             db.set_progress_handler(look, _STEPS)
             yield db
-    except sqlite3.Error as problem:
+    except (sqlite3.Error, UnicodeDecodeError) as problem:
         raise RecordingError(f"{path}: {problem}; a rocpd database of schema 3 is expected") from None
 
 

@@ -251,7 +251,15 @@ class Manifest:
             wanted = types.get(str(f.type), dict)
             if not isinstance(data.get(f.name), wanted):
                 raise RecordingError(f"{where}: {f.name} is {data.get(f.name)!r:.60}; it is a {wanted.__name__}")
-        return cls(**{f.name: data[f.name] for f in fields(cls)})
+        manifest = cls(**{f.name: data[f.name] for f in fields(cls)})
+        manifest.check(where)
+        return manifest
+
+    def check(self, where: str) -> None:
+        """Raises RecordingError, naming `where`, for a kind or the table of one that there is not."""
+        for place, kind in self.kinds.items():
+            if place.split(".")[0] not in TABLES or kind not in KINDS:
+                raise RecordingError(f"{where}: kinds has {place}: {kind!r}; a kind of a table is one of {', '.join(KINDS)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,9 +272,7 @@ class Recording:
     def __post_init__(self) -> None:
         if unknown := set(self.tables) - set(TABLES):
             raise RecordingError(f"no table {min(unknown)!r} in a recording; there are {', '.join(TABLES)}")
-        for place, kind in self.manifest.kinds.items():
-            if place.split(".")[0] not in TABLES or kind not in KINDS:
-                raise RecordingError(f"manifest: kinds has {place}: {kind!r}; a kind is one of {', '.join(KINDS)}")
+        self.manifest.check("manifest")
         object.__setattr__(self, "tables", {name: table.frame(self.tables.get(name)) for name, table in TABLES.items()})
         if lost := [name for name in self.tables if len(self.tables[name]) and name not in self.manifest.kinds]:
             raise RecordingError(f"manifest: kinds does not say how the numbers of {lost[0]} came to be: {', '.join(KINDS)}")

@@ -114,6 +114,8 @@ def made(**manifest: Any) -> Recording:
                 "dispatch": 1,
                 "pc": [3],
                 "space": "global",
+                "kind": "load",
+                "bytes": 512,
                 "accesses": 2,
                 "lanes": 128,
                 "lines": 4,

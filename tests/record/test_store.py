@@ -56,7 +56,7 @@ def test_columns_that_are_not_known_are_absent_and_required_ones_are_not(tmp_pat
             "has a column size; it may have path",
         ),
         ({"sources": {"path": ["a"], "text": ["x"]}}, {}, "kinds does not say how the numbers of sources"),
-        ({}, {"events": "guessed"}, "events: 'guessed'; a kind is one of measured"),
+        ({}, {"events": "guessed"}, "events: 'guessed'; a kind of a table is one of measured"),
     ],
 )
 def test_a_wrong_table_is_refused_by_name(tables: dict[str, object], kinds: dict[str, str], words: str) -> None:
