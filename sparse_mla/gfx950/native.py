@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ctypes as c
+import os
 import platform
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
 from sparse_mla.build import cached, find_toolchain
 from sparse_mla.errors import ToolchainError
-from sparse_mla.gfx950.generate import all_rows, source
+from sparse_mla.gfx950.generate import all_rows, sources
 
 ENGINE = Path(__file__).with_name("engine")
 GLOBAL_FAULT, LDS_FAULT, BUDGET_FAULT, PAST_END_FAULT, SCRATCH_FAULT, ALIGNMENT_FAULT, RESOURCE_FAULT, LANES_FAULT = range(1, 9)
@@ -32,7 +34,8 @@ FAULTS = {
     TRACE_FAULT: "the trace has reached its limit",
 }
 MFMA_MODELS = ("plain", "cdna3")  # order and rounding of matrix products: engine/matrix.h
-_FLAGS = ("-O2", "-std=c2x", "-ffreestanding", "-fPIC", "-fno-math-errno", "-ffp-contract=off", "-Wall", "-Werror")
+_FLAGS = ("-O2", "-std=c2x", "-ffreestanding", "-fPIC", "-fno-math-errno", "-ffp-contract=off", "-Wall", "-Werror",
+          "-Wno-unused-function")  # fmt: skip
 
 
 _U32, _U64, _POINTER = c.c_uint32, c.c_uint64, c.c_void_p
@@ -133,9 +136,8 @@ def build_engine(target: tuple[str, ...] | None = None, *, root: Path | None = N
 
     Raises ToolchainError when there is no compiler or it fails.
     """
-    generated = source()
     own = ("runtime", "access", "sanitize", "races", "trace")
-    units = [("handlers", generated), *((name, (ENGINE / f"{name}.c").read_text()) for name in own)]
+    units = [*sources(), *((name, (ENGINE / f"{name}.c").read_text()) for name in own)]
     return build_shared_object("engine", units, ENGINE, "the emulator's engine", target, root=root)
 
 
@@ -157,13 +159,15 @@ def build_shared_object(
     key = "\0".join([tools.version, host_cpu(), *target, *_FLAGS, *texts])
 
     def make(out: Path) -> None:
-        objects = []
-        for unit, text in units:
-            path = out.with_name(f"{unit}.c")
-            path.write_text(text)
-            objects.append(str(path.with_suffix(".o")))
-            _run([*tools.clang, *target, *_FLAGS, f"-I{headers}", "-c", str(path), "-o", objects[-1]])
-        _run([*tools.lld, "-shared", "-o", str(out), *objects])
+        def compiled(unit: tuple[str, str]) -> str:
+            path = out.with_name(f"{unit[0]}.c")
+            path.write_text(unit[1])
+            made = str(path.with_suffix(".o"))
+            _run([*tools.clang, *target, *_FLAGS, f"-I{headers}", "-c", str(path), "-o", made])
+            return made
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            _run([*tools.lld, "-shared", "-o", str(out), *pool.map(compiled, sorted(units, key=lambda unit: -len(unit[1])))])
 
     return cached(name, key, make, ".so", what=what, root=root)
 
