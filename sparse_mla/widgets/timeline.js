@@ -123,7 +123,10 @@ function render({ model, el }) {
   const about = model.get("about"), rows = model.get("rows"), lines = model.get("lines");
   const trace = new Trace(model.get("columns"), about.causes.map(([name]) => name), rows.length);
   const bytes = about.causes.map(([, colour]) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16)));
-  const pale = bytes.map(([r, g, b]) => 0.3 * r + 0.59 * g + 0.11 * b > 120);
+  const letters = bytes.map((rgb) => { // whichever of black and white has more contrast (WCAG's relative luminance)
+    const [r, g, b] = rgb.map((v) => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#000000" : "#ffffff";
+  });
   let view = { begin: 0, end: trace.end, top: 0, search: "", cause: "", ...model.get("view") };
   let chosen = -1, hovered = -1, pending = 0, saving = 0, pixels = null, gutter = 0, drag = null;
 
@@ -351,7 +354,7 @@ function render({ model, el }) {
     pen.font = "11px monospace";
     const letter = pen.measureText("m").width;
     for (const [x, n, row, i, c] of labels) {
-      pen.fillStyle = view.cause && about.causes[c][0] !== view.cause ? style.color : pale[c] ? "#000000" : "#ffffff";
+      pen.fillStyle = view.cause && about.causes[c][0] !== view.cause ? style.color : letters[c];
       const y = AXIS + row * ROW - top + 3 + BAR / 2;
       if (y > AXIS) pen.fillText(lines.text[trace.line[i]].slice(0, Math.floor((n - 6) / letter)), gutter + x + 3, y + 1);
     }
@@ -459,12 +462,10 @@ function render({ model, el }) {
     const found = event.ctrlKey || event.metaKey || event.altKey ? null : act[event.key] || any[event.key];
     if (!found) return;
     event.preventDefault(); // keep the page still
-    event.stopPropagation(); // and JupyterLab from changing cells
     found();
   });
   search.addEventListener("input", () => find(search.value));
   search.addEventListener("keydown", (event) => {
-    event.stopPropagation();
     if (event.key === "Enter") step(event.shiftKey ? -1 : 1);
     if (event.key === "Escape") canvas.focus();
   });
@@ -472,7 +473,9 @@ function render({ model, el }) {
   el.addEventListener("transitionend", show); // another theme: the colour of the text has changed
 
   el.classList.add("wave-timeline");
-  el.setAttribute("data-lm-suppress-shortcuts", "true"); // JupyterLab's own keys mean other things
+  el.addEventListener("keydown", (event) => { // to JupyterLab single keys mean other things: 0 0 restarts the kernel
+    if (!event.ctrlKey && !event.metaKey && !event.altKey) event.stopPropagation();
+  });
   el.append(element("div", { class: "wave-timeline-title" }, element("b", {}, about.title), " ", badge, ` ${about.note}`), form, legend, scroller,
     element("div", { class: "wave-timeline-help" }, help), detail, tip);
   tip.hidden = true;
