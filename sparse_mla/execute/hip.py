@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from sparse_mla.build import CodeObject, compile_hip, csrc_dir
+from sparse_mla.build.assemble import check_assembly
 from sparse_mla.build.disassemble import disassemble
 from sparse_mla.errors import InputError
 from sparse_mla.execute.signature import Parameter, checked, demangle, parameters, signatures
@@ -19,6 +20,7 @@ from sparse_mla.gfx950.assembly import Kernel, Program, parse
 from sparse_mla.gfx950.debug import Debugger
 from sparse_mla.gfx950.decode import Code, decode
 from sparse_mla.gfx950.dispatch import pack_arguments
+from sparse_mla.gfx950.isa import ARCHES
 from sparse_mla.gfx950.machine import Launched, Memory, launch
 
 Shape = int | Sequence[int]
@@ -146,15 +148,19 @@ def hip(source: str | Path, *, arch: str = "gfx950", opt: str = "-O3", compiler:
 def load_kernels(path: str | Path) -> Module:
     """The kernels of a saved assembly file, or of a code object (.co, .hsaco) of ROCm or Triton.
 
-    A code object is disassembled by llvm-objdump (`disassemble`), and must not call functions.
+    A code object is disassembled by llvm-objdump (`disassemble`), and must not call functions. Raises AssemblyError for text with
+    instructions in a form that the processor lacks.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"no file {path}: give an assembly file (.s), or a code object (.co, .hsaco)")
     with path.open("rb") as file:
-        text = disassemble(path) if file.read(4) == b"\x7fELF" else path.read_text()
-    arch = re.search(r"amdgcn-amd-amdhsa--(gfx\w+)", text)
-    return Module(parse(text), CodeObject(path.name, arch[1] if arch else "gfx950", text))
+        binary = file.read(4) == b"\x7fELF"
+    text = disassemble(path) if binary else path.read_text()
+    arch = m[1] if (m := re.search(r"amdgcn-amd-amdhsa--(gfx\w+)", text)) else "gfx950"
+    if not binary and arch in ARCHES:
+        check_assembly(text, arch, path.name)
+    return Module(parse(text), CodeObject(path.name, arch, text))
 
 
 def load_ipython_extension(shell: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 from functools import reduce
 from operator import and_, or_, xor
@@ -16,7 +17,7 @@ import torch
 import sparse_mla
 from sparse_mla import hip
 from sparse_mla.build.disassemble import find_objdump
-from sparse_mla.errors import CompileError, InputError, KernelFault, ToolchainError
+from sparse_mla.errors import AssemblyError, CompileError, InputError, KernelFault, ToolchainError
 
 HEAD = "#include <hip/hip_runtime.h>\n"
 rng = np.random.default_rng(0)
@@ -509,6 +510,40 @@ def test_a_saved_assembly_runs(tmp_path: Path) -> None:
     assert k.code.resources["scale"].vgpr > 0
     with pytest.raises(InputError, match="no file"):
         sparse_mla.load_kernels(tmp_path / "other.s")
+
+
+ILLEGAL = """v_mfma_scale_f32_16x16x128_f8f6f4 v[0:3], v[16:23], v[32:39], v[48:51], a64, v80
+v_add_f64 v[1:2], v[4:5], v[6:7]
+v_add_f32_e64 v0, s1, s2
+v_add_f32_e32 v0, |v1|, v2
+v_mul_f32_e64 v0, 0x12345678, v1
+s_add_u32 s0, 0x12345, 0x54321
+s_add_u32 s0, v1, s2
+s_load_dwordx2 s[1:2], s[4:5], 0x0
+global_load_dwordx4 v[1:4], v[6:7], off
+global_load_dword v0, v[2:3], off offset:4096
+ds_read_b32 v0, v1 offset:65536
+ds_read2_b32 v[0:1], v2 offset0:256
+v_mfma_f32_16x16x32_bf16 v[1:4], v[8:11], v[12:15], v[1:4]
+v_mfma_f32_16x16x32_bf16 a[0:3], v[8:11], v[12:15], v[0:3]
+flat_load_dword v0, v[2:3] offset:-4
+v_accvgpr_write_b32 v0, v1
+v_add_f32_e32 a0, v1, v2
+v_lshlrev_b64 v[0:1], s0, s[2:3]
+s_mov_b32 s103, 0
+s_mov_b64 s[1:2], 0
+s_movk_i32 s0, 0x12345
+v_cmp_eq_u32 s[1:2], v0, v1
+v_pk_fma_f32 v[1:2], v[4:5], v[6:7], v[8:9]"""
+
+
+@pytest.mark.parametrize("line", ILLEGAL.splitlines())
+def test_forms_that_the_processor_lacks_are_refused(line: str, tmp_path: Path) -> None:
+    """Tuples at odd registers, AGPRs where none may stand, two literals or scalars, numbers that do not fit their field."""
+    path, text = tmp_path / "scale.s", hip(PLAIN).code.text
+    path.write_text(text.replace("\ts_endpgm", f"\t{line}\n\ts_endpgm", 1))
+    with pytest.raises(AssemblyError, match=re.escape(f"`{line}`")):
+        sparse_mla.load_kernels(path)
 
 
 def test_a_code_object_runs(tmp_path: Path) -> None:
