@@ -82,6 +82,17 @@ def _record(args: argparse.Namespace) -> None:
     _show(recording.manifest.as_dict() | where, args.json, lambda: "\n".join([str(recording), *where["files"]]))
 
 
+def _time(args: argparse.Namespace) -> None:
+    if args.published:
+        from sparse_mla.execute.published import beside_published
+
+        _show(beside_published(args.kernel), args.json)
+    else:
+        from sparse_mla.execute.timing import time_kernel
+
+        _show(time_kernel(args.kernel, **_problem(args), device=args.device, shared=args.shared), args.json)
+
+
 def _debug(args: argparse.Namespace) -> int:
     from sparse_mla.execute.debug import debug
     from sparse_mla.kernels.case import Case
@@ -202,6 +213,12 @@ def parser() -> argparse.ArgumentParser:
     written.add_argument("--out", required=True, metavar="FOLDER", help="where the recording goes")
     formats = "native (default), or what rocprofv3 writes (csv, rocpd, att), or a timeline for Perfetto (chrome)"
     written.add_argument("--format", choices=tuple(FORMATS), default="native", help=formats)
+
+    timed = add("time", _time, "model how long a kernel takes on a device, and what it waits for")
+    _takes_problem(timed)
+    timed.add_argument("--device", default="mi355x", metavar="NAME", help="a file of profiles/devices (default mi355x)")
+    timed.add_argument("--shared", action="store_true", help="let rows read the same slots, instead of each request its own")
+    timed.add_argument("--published", action="store_true", help="instead: its times beside all published ones, in minutes")
 
     step = add("debug", _debug, "run one workgroup to a place in its code and show its registers and LDS there")
     step.add_argument("kernel", help="`base`, say; `sparse-mla build` lists them")

@@ -18,10 +18,10 @@ from sparse_mla.kernels.split_k import workspace_shape
 
 
 @lru_cache(maxsize=64)
-def load(source: str, sanitize: frozenset[str] | None = None) -> dict[str, Code]:
+def load(source: str, sanitize: frozenset[str] | None = None, trace: bool = False) -> dict[str, Code]:
     """The kernels of one source under csrc/, compiled for gfx950 and decoded for the engine, by symbol."""
     program = parse(compile_hip(csrc_dir() / source).text)
-    return {name: decode(kernel, sanitize=sanitize) for name, kernel in program.kernels.items()}
+    return {name: decode(kernel, sanitize=sanitize, trace=trace) for name, kernel in program.kernels.items()}
 
 
 class Prepared(NamedTuple):
@@ -61,14 +61,15 @@ def decode_on_emulator(
     out: torch.Tensor | None = None,
     threads: int | None = None,
     sanitize: frozenset[str] | None = None,
+    trace: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor, tuple[Launched, ...]]:
     """Runs a decode's launches; gives out and lse as `prepared` does, and what each launch did.
 
-    `sanitize` as in gfx950.decode: the launches then carry findings.
+    `sanitize` and `trace` as in gfx950.decode: the launches then carry findings, or traces.
     """
     out, lse, steps = prepared(spec, inputs, split_k=split_k, partials=partials, out=out)
     done = []
     for step, kernarg, memory in steps:
-        code = load(step.source, sanitize)[step.symbol]
+        code = load(step.source, sanitize, trace)[step.symbol]
         done.append(launch(code, step.grid, (step.block,), kernarg, memory, threads=threads))
     return out, lse, tuple(done)
