@@ -110,27 +110,32 @@ void check_lds(Wave* w, const Op* o, const Check* c, u32 pc) {
   Lds x = lds_of(w);
   const u32* address = &AT(u32, w, o->o[c->address_slot]);
   u32 size = c->bytes, epoch = ws->epoch, site = w->index << 24 | pc, seq = ws->lgkm_issued + 1;
-  u32 quick = w->worker->sanitizer->lds_unsettled || c->atomic || size & 3 ? 0 : size / 4;
+  u32 quick = !w->worker->sanitizer->lds_unsettled && !c->atomic;
   if (c->writes) ws->lgkm_stored = seq;
   for (u32 n = 0; n < c->addresses; ++n) {
     u32 offset = (u32)((n ? (u64)o->aux : (u64)o->imm) * c->unit);
     if (lds_outside(w, AT(uv, w, o->o[c->address_slot]), offset, size) < LANES) return;   // the instruction itself faults
     u64 unwritten = 0, misaligned = mask_bits((iv)(((AT(uv, w, o->o[c->address_slot]) + offset) & (c->align - 1u)) != 0u)) & exec_of(w);
     const u32* stored = c->atomic ? 0 : &AT(u32, w, o->o[c->address_slot + 1 + n]);   // a store's data stands behind its address
-    u64 active = exec_of(w);
-    if (size == 2 && !misaligned && !c->writes && !c->atomic && !w->worker->sanitizer->lds_unsettled)
-      for (; active; active &= active - 1) {
-        u32 lane = (u32)__builtin_ctzll(active), at = address[lane] + offset;
-        if (!load_part(&x, at / 4, 3u << (at & 2), epoch, site)) break;
-      }
-    for (; active; active &= active - 1) {
+    // Neighbouring lanes that together touch 16 bytes in a row are looked at together.
+    u32 several = quick && 16 % size == 0 ? 16 / size : 0;
+    uv places = AT(uv, w, o->o[c->address_slot]) + offset;
+    u64 starts = several ? ~0ull / ((2ull << (several - 1)) - 1) : 0, active = exec_of(w);
+    u64 rows = active & (several > 1 ? mask_bits((iv)(places - LOADED(uv, address - 1) == offset + size)) | starts : ~0ull);
+    for (u32 k = 1; k < several; k *= 2) rows &= rows >> k;
+    rows &= starts & mask_bits((iv)((places & 3u) == 0u));
+    while (active) {
       u32 lane = (u32)__builtin_ctzll(active), at = address[lane] + offset, done = 0;
-      if (quick && !(at & 3)) {
-        u64 d = at / 4;
-        if (c->writes) done = quick == 4 ? store_ordinary_4(&x, d, epoch, site, seq) : quick == 2 ? store_ordinary_2(&x, d, epoch, site, seq)
-                            : quick == 1 ? store_ordinary_1(&x, d, epoch, site, seq) : 0;
-        else done = quick == 4 ? load_ordinary_4(&x, d, epoch, site) : quick == 2 ? load_ordinary_2(&x, d, epoch, site)
-                  : quick == 1 ? load_ordinary_1(&x, d, epoch, site) : 0;
+      u64 d = at / 4;
+      if (rows >> lane & 1 && (c->writes ? store_ordinary_4(&x, d, epoch, site, seq) : load_ordinary_4(&x, d, epoch, site))) {
+        active &= ~(((2ull << (several - 1)) - 1) << lane);
+        continue;
+      }
+      active &= active - 1;
+      if (quick && !(at & 3 & (size - 1))) {
+        if (size == 8) done = c->writes ? store_ordinary_2(&x, d, epoch, site, seq) : load_ordinary_2(&x, d, epoch, site);
+        else if (size == 4) done = c->writes ? store_ordinary_1(&x, d, epoch, site, seq) : load_ordinary_1(&x, d, epoch, site);
+        else if (size < 4 && !c->writes) done = load_part(&x, d, ((1u << size) - 1) << (at & 3), epoch, site);
       }
       if (!done && touch_bytes(w, &x, c, pc, at, size, 1ull << lane, c->writes && stored ? stored + lane : 0)) unwritten |= 1ull << lane;
     }
@@ -309,6 +314,7 @@ void check_memory(Wave* w, const Op* o, const Check* c, u32 pc) {
   u64 unwritten = 0, misaligned = 0;
   const Range* r = l->ranges;
   Visit v = {0};
+  u32 plain = !c->writes && !c->atomic && !s->global_atomics;
   for (u64 active = exec_of(w); active; active &= active - 1) {
     u64 lane = active & -active, i = (u64)__builtin_ctzll(active), at;
     u8* p = pointers[i];
@@ -334,6 +340,11 @@ void check_memory(Wave* w, const Op* o, const Check* c, u32 pc) {
     if (c->space != SPACE_BUFFER && (r->base + at) % c->align) misaligned |= lane;
     const GlobalShadow* g = &s->global[r - l->ranges];
     if (!g->dwords || size < 4 || s->blind) continue;
+    u32* row = g->dwords + at / 4;
+    if (size == 16 && !(at & 3) && v.to && plain && !__builtin_reduce_or((LOADED(quad, row) ^ v.wrote) | (LOADED(quad, row + g->n) ^ v.from))) {
+      STORED(row + g->n, (quad)v.to);
+      continue;
+    }
     for (u64 d = at / 4; 4 * d < at + size; ++d) touch_global(w, c, r, g, d, &v, pc, lane);
   }
   Finding* f;
