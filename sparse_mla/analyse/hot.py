@@ -30,8 +30,8 @@ def hot_instructions(frame: pd.DataFrame, by: str = "time", n: int = 10) -> pd.D
 
 
 def phase_split(frame: pd.DataFrame, by: str = "time") -> pd.DataFrame:
-    """The phases, those of our kernels first, in their order. Columns: phase, share and the rest as of hot_lines, then how many
-    executions there were of each unit, and the kind of these, `counted`."""
+    """The phases, those of our kernels first, in their order. Columns: phase, share and the rest as of hot_lines, then how
+    many executions there were of each unit, and the kind of these, `counted`."""
     sums = _sums(frame, ["phase"], by)
     units = frame.pivot_table(index="phase", columns="unit", values="hit", aggfunc="sum", fill_value=0)
     units = units[[unit for unit in (*UNITS, *units) if unit in units and units[unit].any()]]

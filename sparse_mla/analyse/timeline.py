@@ -15,10 +15,10 @@ _PLACE = ("xcd", "se", "cu", "simd", "slot")
 def timeline(recording: Recording, dispatch: int | None = None) -> pd.DataFrame:
     """One row for each recorded instruction of the traced waves, by wave and time.
 
-    Columns: wave, xcd (where known), se, cu, simd, slot, begin, duration, stall (cycles: it was next at begin, issued at begin +
-    stall, and was over at begin + duration), pc, text, unit, source (`file:line  text`), phase, cause (of its stall), inferred
-    (True where that is only analyse.causes' guess), kind. `dispatch`: which launch (default: the first that has events).
-    """
+    Columns: wave, xcd (where known), se, cu, simd, slot, begin, duration, stall (cycles: it was next at begin, issued at
+    begin + stall, and was over at begin + duration), pc, text, unit, source (`file:line  text`), phase, cause (of its
+    stall), inferred (True where that is only analyse.causes' guess), kind. `dispatch`: which launch (default: the first
+    that has events)."""
     events = recording["events"]
     if events.empty:
         raise InputError("this recording has no events: record it with a thread trace, or emulate it, to see waves over time")
@@ -46,9 +46,8 @@ def timeline(recording: Recording, dispatch: int | None = None) -> pd.DataFrame:
 def spans(frame: pd.DataFrame) -> pd.DataFrame:
     """What each wave of a timeline did at every moment: columns wave, begin, end, cause. Stretches of one cause are one row.
 
-    An instruction's stall has its cause, the rest of it is `issue` (of s_endpgm `launch`, as it waits for stores to drain); gaps
-    between instructions are `dependency`. Where instructions overlap, the later one counts from its begin.
-    """
+    An instruction's stall has its cause, the rest of it is `issue` (of s_endpgm `launch`, as it waits for stores to drain);
+    gaps between instructions are `dependency`. Where instructions overlap, the later one counts from its begin."""
     frame = frame.sort_values(["wave", "begin"], kind="stable")
     wave, begin = frame.wave.to_numpy(), frame.begin.to_numpy(np.int64)
     issue, over = begin + frame.stall.to_numpy(), begin + frame.duration.to_numpy()

@@ -1,0 +1,42 @@
+"""LDS bank conflicts by instruction and bank, as the addresses of the executed accesses make them."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from sparse_mla.analyse.traffic import trace_of, traffic
+from sparse_mla.errors import InputError
+from sparse_mla.gfx950.machine import Launched
+
+BANKS = range(64)
+_WHAT = ["kernel", "phase", "file", "line", "source", "mnemonic"]
+
+
+def bank_conflicts(launch: Launched) -> pd.DataFrame:
+    """By instruction that passes over the LDS banks, of a launch traced with `banks=True`. Columns: kernel, phase, file,
+    line, source, mnemonic, pc, text, does, accesses, kind; phases and conflicts (passes an access, and those of them that
+    conflicts added); 0 to 63: dwords that an access wants of that bank beyond the one that it gives in a pass."""
+    trace = trace_of(launch)
+    if trace.bank_conflicts is None:
+        raise InputError("this launch did not count banks; launch(..., banks=True) does")
+    frame = traffic(launch)
+    frame = frame[frame.phases > 0].reset_index(drop=True)
+    more = pd.DataFrame(trace.bank_conflicts[frame.pc], columns=[*BANKS]).div(frame.accesses, axis=0)
+    frame = frame[[*_WHAT, "pc", "text", "does", "accesses", "kind"]].assign(
+        phases=frame.phases / frame.accesses, conflicts=frame.conflicts / frame.accesses
+    )
+    return pd.concat([frame, more], axis=1)
+
+
+def by_line(banks: pd.DataFrame) -> pd.DataFrame:
+    """The same by source line and mnemonic, most conflicts of all first: means over accesses, `instructions` and `accesses`
+    sums."""
+    means = ["phases", "conflicts", *BANKS]
+    weighted = banks.assign(**{str(name): banks[name] * banks.accesses for name in means}, instructions=1)
+    sums = (
+        weighted.groupby([*_WHAT, "does", "kind"], sort=False)[["instructions", "accesses", *map(str, means)]].sum().reset_index()
+    )
+    for name in means:
+        sums[name] = sums.pop(str(name)) / sums.accesses
+    order = (sums.conflicts * sums.accesses).sort_values(ascending=False, kind="stable").index
+    return sums.loc[order].reset_index(drop=True)
