@@ -105,6 +105,9 @@ static void record(LaunchTime* l, Wave* w, u64 until, u8 cause, int whole_is_sta
   InstructionTime* x = &l->instructions[w->pc];
   u64 duration = w->stall + cost, stall = whole_is_stall ? duration : w->stall;
   w->cause[cause] += cost;
+  if (whole_is_stall) l->counters[X_WAIT_ANY] += stall;
+  else l->counters[X_WAIT_INST_ANY] += stall;
+  if (l->descs[w->pc].port == LDS) l->counters[X_WAIT_INST_LDS] += stall;
   ++x->hit;
   x->latency += duration;
   x->stall += stall;
