@@ -18,10 +18,11 @@ from sparse_mla.errors import InputError, KernelFault
 from sparse_mla.gfx950 import native, trace
 from sparse_mla.gfx950.assembly import Kernel, parse_instruction
 from sparse_mla.gfx950.data import BASE
-from sparse_mla.gfx950.decode import HARDWARE_SGPRS, SGPR_OFFSET, TEMPORARIES, Code, decode
+from sparse_mla.gfx950.decode import Code, decode
 from sparse_mla.gfx950.dispatch import fill_hidden, packet
 from sparse_mla.gfx950.isa import ARCHES
 from sparse_mla.gfx950.memory import Memory
+from sparse_mla.gfx950.modifiers import HARDWARE_SGPRS, SGPR_OFFSET, TEMPORARIES
 from sparse_mla.gfx950.sanitize import Finding, Shadow
 from sparse_mla.gfx950.trace import Recorder, Trace
 

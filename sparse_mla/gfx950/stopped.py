@@ -15,8 +15,8 @@ from sparse_mla.build import csrc_dir
 from sparse_mla.errors import InputError, KernelFault
 from sparse_mla.gfx950 import native
 from sparse_mla.gfx950.assembly import Instruction
-from sparse_mla.gfx950.decode import HARDWARE_SGPRS, SGPR_OFFSET, TEMPORARIES
 from sparse_mla.gfx950.machine import Run
+from sparse_mla.gfx950.modifiers import HARDWARE_SGPRS, SGPR_OFFSET, TEMPORARIES
 
 SCALARS = {"vcc": 106, "m0": 124, "exec": 126}
 TYPES = {"u8": np.uint8, "u32": np.uint32, "i32": np.int32, "f32": np.float32, "f16": np.float16, "bf16": np.uint16}
