@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from sparse_mla.errors import InputError
-from sparse_mla.gfx950.assembly import parse
+from sparse_mla.gfx950.assembly import Kernel, parse
+from sparse_mla.gfx950.debug import Debugger
 from sparse_mla.gfx950.decode import Code, decode
 from sparse_mla.gfx950.dispatch import pack_arguments
 from sparse_mla.gfx950.machine import Launched, Memory, launch
 
 _FLOATS = {"fp64": torch.float64, "fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+_Launch = tuple[tuple[int, ...], tuple[int, ...], bytes, Memory]
 
 
 class _Driver:
@@ -69,6 +74,18 @@ class TritonLauncher:
 
     def _run(self, grid: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Launched:
         sanitize, threads = kwargs.pop("sanitize", False), kwargs.pop("threads", None)
+        code, launched, lds = self._prepared(grid, args, kwargs, sanitize)
+        return launch(code, *launched, dynamic_lds=lds, threads=threads)
+
+    def debug(self, grid: Any, *args: Any, workgroup: Sequence[int] = (0, 0, 0), **kwargs: Any) -> Debugger:
+        """A debugger before the first instruction of one program (workgroup) of such a launch."""
+        code, launched, lds = self._prepared(grid, args, kwargs, False)
+        stopped = Debugger(code, *launched, workgroup=workgroup, dynamic_lds=lds)
+        stopped.sources.update(_sources(code.kernel))
+        return stopped
+
+    def _prepared(self, grid: Any, args: tuple[Any, ...], kwargs: dict[str, Any], sanitize: bool) -> tuple[Code, _Launch, int]:
+        """The code, the grid, block, arguments and memory of a launch, and its dynamic LDS in bytes."""
         compiled = self.compile(*args, **kwargs)
         signature = inspect.signature(self.function.fn)
         bound = signature.bind(*args, **{key: value for key, value in kwargs.items() if key in signature.parameters})
@@ -85,7 +102,13 @@ class TritonLauncher:
         kernarg = pack_arguments(code.kernel, values, memory)
         block = (compiled.metadata.num_warps * 64,)
         lds = max(0, compiled.metadata.shared - code.kernel.lds_bytes)
-        return launch(code, sizes, block, kernarg, memory, dynamic_lds=lds, threads=threads)
+        return code, (sizes, block, kernarg, memory), lds
+
+
+def _sources(kernel: Kernel) -> dict[str, str]:
+    """The texts of the Python files that a kernel's lines come from, as far as they are there."""
+    names = {ins.source[0] for ins in kernel.instructions if ins.source}
+    return {name: Path(name).read_text() for name in names if Path(name).is_file()}
 
 
 def _runtime(name: str, kind: Any, value: Any) -> Iterator[Any]:

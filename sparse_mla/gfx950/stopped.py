@@ -21,7 +21,7 @@ from sparse_mla.gfx950.modifiers import HARDWARE_SGPRS, SGPR_OFFSET, TEMPORARIES
 SCALARS = {"vcc": 106, "m0": 124, "exec": 126}
 TYPES = {"u8": np.uint8, "u32": np.uint32, "i32": np.int32, "f32": np.float32, "f16": np.float16, "bf16": np.uint16}
 STATES = ("running", "at a barrier", "ended", "faulted", "stopped")  # engine.h's
-_READ = re.compile(r"(?:(lds:)|([vas]))(\d+)(?::(\d+))?(?:/(\w+))?")
+_READ = re.compile(r"(?:(lds:|scratch:)|([vas]))(\d+)(?::(\d+))?(?:/(\w+))?")
 
 
 def typed(raw: NDArray[Any], kind: str) -> NDArray[Any]:
@@ -107,20 +107,27 @@ class Stopped:
         return whole[: code.agpr_first] if letter == "v" else whole[code.agpr_first : -TEMPORARIES]
 
     def read(self, what: str) -> Any:
-        """A copy of what "v0:4" (v0 to v3), "a7", "s8:16", "lds:0:64" (bytes), "exec", "vcc", "m0" or "scc" names; with one of
-        TYPES behind it, "v0:4/f32", as such numbers. Vector registers are [n, 64], masks are plain numbers."""
+        """A copy of what "v0:4" (v0 to v3), "a7", "s8:16", "lds:0:64", "scratch:0:64" (bytes), "exec", "vcc", "m0" or "scc"
+        names; with one of TYPES behind it, "v0:4/f32", as such numbers. Vector registers are [n, 64], scratch is [64, n], the
+        wave's lanes' private memory; masks are plain numbers."""
         if what == "scc":
             return int(self._header(self.wave).scc)
         if what in SCALARS:
             low, high = map(int, self._file("s")[SCALARS[what] :][:2])
             return low if what == "m0" else low | high << 32
         if not (m := _READ.fullmatch(what)):
-            raise InputError(f"cannot read {what!r}; give v0, v0:4/f32, a0:4, s8:16, lds:0:64/bf16, scc or {', '.join(SCALARS)}")
-        first, file = int(m[3]), self._host.lds if m[1] else self._file(m[2])
+            raise InputError(
+            known = f"v0, v0:4/f32, a0:4, s8:16, lds:0:64/bf16, scratch:0:4, scc or {', '.join(SCALARS)}"
+            raise InputError(f"cannot read {what!r}; give {known}")
+            )
+        first, file = int(m[3]), self._file(m[2]) if m[2] else self._host.lds if m[1] == "lds:" else self.scratch.T
         last = int(m[4] or first + 1)
         if not 0 <= first < last <= len(file):
-            raise InputError(f"{what} is outside of {'lds:' if m[1] else m[2]}0:{len(file)}, which is all there is")
-        return typed(file[first:last].copy(), m[5] or ("u8" if m[1] else "u32"))
+            raise InputError(f"{what} is outside of {m[1] or m[2]}0:{len(file)}, which is all there is")
+        kind = m[5] or ("u8" if m[1] else "u32")
+        if m[1] == "scratch:":
+            return np.stack([typed(lane.copy(), kind) for lane in file[first:last].T])
+        return typed(file[first:last].copy(), kind)
 
     def vgpr(self, i: int, kind: str = "u32") -> NDArray[Any]:
         """Vector register i, [64]."""
@@ -143,6 +150,11 @@ class Stopped:
     def lds(self) -> NDArray[np.uint8]:
         """The workgroup's LDS; what nobody wrote is 0xff."""
         return self._host.lds.copy()
+
+    @property
+    def scratch(self) -> NDArray[np.uint8]:
+        """The private memory of the wave's lanes, [64, bytes of each]; what nobody wrote is 0xff."""
+        return self._host.scratch.reshape(self.waves, 64, -1)[self.wave].copy()
 
     def buffer(self, name: str) -> NDArray[np.uint8]:
         """The bytes of a mapped buffer, not copied."""

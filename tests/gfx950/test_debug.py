@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -228,6 +229,35 @@ __global__ void twice(const float* x, float* out) {
     assert d.source == "out[i] = 2 * x[i];"
     d.finish()
     np.testing.assert_array_equal(out, np.where(np.arange(128) < 64, 0, 2 * x))
+
+
+def test_a_triton_kernel() -> None:
+    pytest.importorskip("triton", reason="Triton is for Linux")
+    from tests.execute import triton_kernels
+
+    x, y, out = torch.arange(512.0), torch.ones(512), torch.zeros(512)
+    d = sparse_mla.triton_on_gfx950(triton_kernels.add).debug(4, x, y, out, 512, BLOCK=128, num_warps=2, workgroup=(1,))
+    line = next(n for n, text in enumerate(Path(triton_kernels.__file__).read_text().splitlines(), 1) if "tl.store(" in text)
+    d.run_to(f"triton_kernels.py:{line}")
+    assert d.source.startswith("tl.store(")
+    assert not out.any()
+    d.finish()
+    at = torch.arange(512)
+    assert torch.equal(out, torch.where((at >= 128) & (at < 256), x + 1, 0))
+
+
+def test_the_lanes_private_memory() -> None:
+    code = kernel("scratch_store_dword off, v0, off offset:4\ns_waitcnt vmcnt(0)")
+    code.descriptor["private_segment_fixed_size"] = 16
+    d = Debugger(code, (1,), (128,), struct.pack("<Q", 0), Memory())
+    d.wave = 1
+    d.step(2)
+    np.testing.assert_array_equal(d.read("scratch:4:8/u32"), 64 + np.arange(64)[:, None])
+    np.testing.assert_array_equal(d.scratch[:, :4], np.full((64, 4), 255))
+    d.wave = 0
+    np.testing.assert_array_equal(d.read("scratch:4:8"), np.full((64, 4), 255))
+    with pytest.raises(InputError, match="outside of scratch:0:16"):
+        d.read("scratch:0:17")
 
 
 def test_pictures_say_what_they_show() -> None:
