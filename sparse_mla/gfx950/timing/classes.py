@@ -27,7 +27,10 @@ KINDS = ("valu", "trans", "packed", "mfma", "salu", "smem", "lds", "load", "stor
  K_END) = range(len(KINDS))  # fmt: skip
 _RANGE = [("first", "u2"), ("count", "u2")]
 DESC = np.dtype(
-    [(name, "u1") for name in ("port", "kind", "hold", "pair", "port_hold", "any_salu", "dwords", "to_lds", "priority", "buffer", "lead")]
+    [
+        (name, "u1")
+        for name in ("port", "kind", "hold", "pair", "port_hold", "any_salu", "dwords", "to_lds", "priority", "buffer", "lead")
+    ]
     + [("next", "u1", len(PORTS)), ("vm", "u1"), ("lgkm", "u1")]
     + [(name, "u2") for name in ("pipe", "shadow", "latency", "service", "stall", "bytes")]
     + [("address", "u4")]

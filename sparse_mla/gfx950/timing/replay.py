@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,11 +21,15 @@ from sparse_mla.errors import AssemblyError, InputError
 from sparse_mla.gfx950.assembly import Instruction, parse_instruction
 from sparse_mla.gfx950.timing.classes import K_BARRIER, K_WAIT, KINDS, describe
 from sparse_mla.gfx950.timing.device import Device, device
+from sparse_mla.gfx950.timing.model import FIXED_LATENCY
 from sparse_mla.gfx950.timing.native import constants, library, size_of
 
 _EVENT = np.dtype([("at", "u8"), ("until", "u8"), ("wave", "u4"), ("desc", "u4"), ("simd", "u4"), ("taken", "u1")], align=True)
 _PREDICTED = np.dtype([("at", "u8"), ("cause", "u1"), ("idle", "u1")], align=True)
-_TAKEN, _IMMEDIATE = 7, 9  # ATT's categories of a taken branch, and of s_nop, s_waitcnt and s_barrier
+TAKEN, _IMMEDIATE = 7, 9  # ATT's categories of a taken branch, and of s_nop, s_waitcnt and s_barrier
+
+
+Wave = dict[str, Any]  # `wave` of a wave file
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Recording:
     name: str
     instructions: dict[int, Instruction]
     addresses: dict[int, int]
-    cus: dict[tuple[str, int], list[dict]] = field(repr=False)
+    cus: dict[tuple[str, int], list[Wave]] = field(repr=False)
 
 
 def read(folder: Path) -> Recording:
@@ -45,7 +50,7 @@ def read(folder: Path) -> Recording:
         raise InputError(f"{folder}: no readable code.json ({bad})") from None
     instructions = {int(row[2]): _instruction(str(row[0])) for row in rows if not str(row[0]).startswith(";")}
     addresses = {int(row[2]): int(row[5]) for row in rows}
-    cus: dict[tuple[str, int], list[dict]] = {}
+    cus: dict[tuple[str, int], list[Wave]] = {}
     for path in sorted(folder.glob("se*_sm*_sl*_wv*.json")):
         try:
             data = json.loads(path.read_text())
@@ -110,7 +115,7 @@ def replay(recording: Recording, on: Device | None = None) -> Replayed:
     )  # fmt: skip
 
 
-def _events(waves: list[dict], number: dict[int, int], descs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _events(waves: list[Wave], number: dict[int, int], descs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Issue events of all waves in order of time, and which are their wave's first."""
     parts, firsts = [], []
     for i, wave in enumerate(waves):
@@ -121,7 +126,7 @@ def _events(waves: list[dict], number: dict[int, int], descs: np.ndarray) -> tup
         events["until"] = rows[:, 0] + rows[:, 3]
         events["wave"], events["simd"] = i, int(wave["simd"]) & 3
         events["desc"] = [number[line] for line in rows[:, 4]]
-        events["taken"] = rows[:, 1] == _TAKEN
+        events["taken"] = rows[:, 1] == TAKEN
         parts.append(events)
         firsts.append(np.arange(len(rows)) == 0)
     events, first = np.concatenate(parts), np.concatenate(firsts)
@@ -129,7 +134,7 @@ def _events(waves: list[dict], number: dict[int, int], descs: np.ndarray) -> tup
     return events[order], first[order]
 
 
-def _overlap(waves: list[dict]) -> int:
+def _overlap(waves: list[Wave]) -> int:
     """Most waves that one SIMD held at a time."""
     most = 0
     for simd in range(4):
@@ -143,19 +148,24 @@ def _overlap(waves: list[dict]) -> int:
     return most
 
 
+_WAITS = (K_WAIT, K_BARRIER)
+
+
 def summary(done: Replayed) -> dict[str, float]:
-    """Instructions, share predicted exactly and share within 4 cycles; the same without waits and barriers."""
-    off = np.abs(done.recorded - done.predicted)[done.counted]
-    alu = ~np.isin(done.kind, (K_WAIT, K_BARRIER))[done.counted]
-    return {
-        "instructions": len(off), "exact": float((off == 0).mean()), "near": float((off <= 4).mean()),
-        "exact_without_waits": float((off[alu] == 0).mean()),
-    }  # fmt: skip
+    """Predicted instructions, share predicted exactly and share within 4 cycles. When a wait or barrier lets go is taken from
+    the recording, so they are left out; `with_waits` is the exact share with the moment at which they begin counted too."""
+    off = np.abs(done.recorded - done.predicted)
+    issued = off[done.counted & ~np.isin(done.kind, _WAITS)]
+    every = off[done.counted]
+    if not len(issued):
+        return {"instructions": 0, "exact": 0.0, "near": 0.0, "with_waits": 0.0}
+    exact, near, waits = (float(x.mean()) for x in (issued == 0, issued <= 4, every == 0))
+    return {"instructions": len(issued), "exact": exact, "near": near, "with_waits": waits}
 
 
 def misses(done: Replayed) -> dict[str, int]:
     """How many instructions of each kind were not predicted exactly, most first."""
-    wrong = done.counted & (done.recorded != done.predicted)
+    wrong = done.counted & (done.recorded != done.predicted) & ~np.isin(done.kind, _WAITS)
     counts = np.bincount(done.kind[wrong], minlength=len(KINDS))
     return {KINDS[i]: int(counts[i]) for i in np.argsort(-counts) if counts[i]}
 
@@ -167,16 +177,32 @@ def folders(paths: Iterable[Path]) -> list[Path]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Prints the table."""
-    print(f"{'recording':34}{'w/SIMD':>7}{'instructions':>13}{'exact':>8}{'within 4':>9}{'no waits':>9}  misses by class")
+    """Prints the table, and behind it loops that the model ran alone."""
+    from sparse_mla.gfx950.timing.freerun import loops
+
+    if not arguments:
+        print("usage: python -m sparse_mla.gfx950.timing.replay FOLDER...  (ui_output folders of a thread trace, or above some)")
+        return 2
+    lines = []
+    print(f"{'recording':28}{'w/SIMD':>7}{'instructions':>13}{'exact':>8}{'within 4':>10}{'with waits':>11}   misses by class")
     for folder in folders(map(Path, arguments)):
-        done = replay(read(folder))
+        name = f"{folder.parent.name.removesuffix('_gfx950')[:27]:28}"
+        try:
+            recording = read(folder)
+        except InputError as bad:
+            print(f"{name}{bad}")
+            continue
+        done = replay(recording)
         s = summary(done)
-        by = ", ".join(f"{name} {n}" for name, n in list(misses(done).items())[:6])
-        print(
-            f"{folder.parent.name.removesuffix('_gfx950'):34}{done.waves_per_simd:7}{s['instructions']:13,}{100 * s['exact']:7.1f}%"
-            f"{100 * s['near']:8.1f}%{100 * s['exact_without_waits']:8.1f}%  {by}"
-        )
+        by = ", ".join(f"{kind} {n}" for kind, n in list(misses(done).items())[:6])
+        shares = f"{100 * s['exact']:7.1f}%{100 * s['near']:9.1f}%{100 * s['with_waits']:10.1f}%"
+        print(f"{name}{done.waves_per_simd:7}{s['instructions']:13,}{shares}   {by}")
+        for x in loops(recording):
+            cycles = f"{x.recorded:10,.0f}{x.modelled:10,.0f}{x.modelled / x.recorded - 1:+10.1%}"
+            lines.append(f"{name}{x.instructions:13,}{x.iterations:12,}{cycles}")
+    print(f"\nFree running, every load {FIXED_LATENCY} cycles")
+    print(f"{'loop of':28}{'instructions':>13}{'iterations':>12}{'recorded':>10}{'modelled':>10}{'off':>10}")
+    print("\n".join(lines))
     return 0
 
 
