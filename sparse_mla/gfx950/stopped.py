@@ -116,10 +116,8 @@ class Stopped:
             low, high = map(int, self._file("s")[SCALARS[what] :][:2])
             return low if what == "m0" else low | high << 32
         if not (m := _READ.fullmatch(what)):
-            raise InputError(
             known = f"v0, v0:4/f32, a0:4, s8:16, lds:0:64/bf16, scratch:0:4, scc or {', '.join(SCALARS)}"
             raise InputError(f"cannot read {what!r}; give {known}")
-            )
         first, file = int(m[3]), self._file(m[2]) if m[2] else self._host.lds if m[1] == "lds:" else self.scratch.T
         last = int(m[4] or first + 1)
         if not 0 <= first < last <= len(file):
