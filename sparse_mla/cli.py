@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -75,7 +76,7 @@ def _record(args: argparse.Namespace) -> None:
 
     from sparse_mla.record.from_emulator import record
 
-    recording = record(args.kernel, **_problem(args), command=" ".join(["sparse-mla", *sys.argv[1:]]))
+    recording = record(args.kernel, **_problem(args), command=args.typed)
     name = FORMATS[args.format]
     files = import_module(f"sparse_mla.record.{name}").write(recording, args.out)
     where = {"files": [str(file) for file in files]}
@@ -255,7 +256,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. 0: done; 1: something that ran failed; 2: what was asked for cannot be done, and why."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     args = parser().parse_args(arguments)
+    args.typed = shlex.join(["sparse-mla", *arguments])
     try:
         code: int = args.command(args) or 0
         sys.stdout.flush()
