@@ -78,21 +78,30 @@ class Occupancy:
     limiter: str
 
 
-def occupancy(kernel: Kernel, waves: int, lds_bytes: int, device: Device) -> Occupancy:
-    """Occupancy of workgroups of `waves` waves with `lds_bytes` of LDS. Raises InputError where not even one fits."""
+def limits(vgprs: int, waves: int, lds_bytes: int, device: Device) -> dict[str, int]:
+    """Workgroups of `waves` waves that each resource of a CU has room for: `waves` (slots), `VGPRs`, and `LDS` if it is used.
+
+    `vgprs`: of a lane, both files; `lds_bytes`: of a workgroup.
+    """
     of = device.cycles
-    vgprs = kernel.descriptor.get("next_free_vgpr", kernel.registers["v"] + kernel.registers["a"])
     granule, lds = of("vgpr_granule"), of("lds_granule")
     by_vgprs = of("vgprs") // max(granule, -(-vgprs // granule) * granule)
-    per_simd = min(of("wave_slots"), by_vgprs)
-    by_waves = 4 * per_simd // waves
-    by_lds = of("lds_bytes") // (-(-lds_bytes // lds) * lds) if lds_bytes else by_waves
-    groups = min(by_waves, by_lds)
+    found = {"waves": 4 * of("wave_slots") // waves, "VGPRs": 4 * min(of("wave_slots"), by_vgprs) // waves}
+    return found | ({"LDS": of("lds_bytes") // (-(-lds_bytes // lds) * lds)} if lds_bytes else {})
+
+
+def occupancy(kernel: Kernel, waves: int, lds_bytes: int, device: Device) -> Occupancy:
+    """Occupancy of workgroups of `waves` waves with `lds_bytes` of LDS. Raises InputError where not even one fits."""
+    vgprs = kernel.descriptor.get("next_free_vgpr", kernel.registers["v"] + kernel.registers["a"])
+    one_wave = limits(vgprs, 1, 0, device)
+    per_simd = min(one_wave["waves"], one_wave["VGPRs"]) // 4
+    room = limits(vgprs, waves, lds_bytes, device)
+    groups = min(room.values())
     if not groups:
         raise InputError(
             f"a workgroup of {waves} waves with {vgprs} VGPRs and {lds_bytes} bytes of LDS does not fit a CU of {device.name}"
         )
-    limiter = "LDS" if by_lds < by_waves else "VGPRs" if by_vgprs < of("wave_slots") else "waves"
+    limiter = "LDS" if groups < room["VGPRs"] else "VGPRs" if one_wave["VGPRs"] < one_wave["waves"] else "waves"
     return Occupancy(per_simd, groups, limiter)
 
 
