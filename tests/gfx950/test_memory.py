@@ -116,6 +116,19 @@ def test_lds(name: str) -> None:
         access.check(text, after, lds=access.data)
 
 
+@pytest.mark.parametrize("step", (1, 2, 4))
+@pytest.mark.parametrize("name", [name for name in MEMORY if name.startswith("ds_read")])
+def test_lds_rows_side_by_side(name: str, step: int) -> None:
+    """16 lanes in a row read `step` bytes apart, all of them or all but one; loads over their own address."""
+    rng = np.random.default_rng(4)
+    for i, moved in enumerate((0, 3, 0)):
+        access, where = Access(rng, 9000, FULL, "v"), np.repeat(rng.permutation(4) * 2000 + 1, 16) + np.arange(64) % 16 * step
+        where[37] += moved
+        access.address(2, where)
+        text, after = access.transfer(name, ("v2", " offset:90"), where + 90, 2 if i == 2 else 16)
+        access.check(text, after, lds=access.data)
+
+
 @pytest.mark.parametrize("name", ELEMENTS)
 def test_two_elements(name: str) -> None:
     rng, (size, stride) = np.random.default_rng(3), ELEMENTS[name]
@@ -534,6 +547,13 @@ def test_lane_exchanges() -> None:
             got[(int(before.vgpr[2, i]) + 12) // 4 % 64] = before.agpr[3, i]
         after.vgpr[16, active] = got[active]
         compare(line, after, before.run(line))
+        lane = np.arange(64)  # rows of 16 lanes that read a row, or one lane; all of them or all but one
+        for pull in (lane ^ 48, lane // 16 * 7, lane ^ (lane == 9), lane // 16 * 7 + (lane == 9)):
+            before = random_registers(rng, mask)
+            before.vgpr[2] = 4 * pull + 1
+            after, line = before.copy(), "ds_bpermute_b32 v16, v2, v3 offset:2"
+            after.vgpr[16, active] = np.where(active, before.vgpr[3], 0)[pull][active]
+            compare(line, after, before.run(line))
 
 
 def test_lds_by_m0() -> None:
