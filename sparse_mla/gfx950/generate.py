@@ -27,33 +27,22 @@ def slots(row: Row) -> list[tuple[Operand, int]]:
     return out
 
 
-def _read(operand: Operand, at: int) -> str:
-    name, kind = operand.name, operand.value
-    if operand.type[0] == "s":
-        return f"{SCALAR_TYPES[kind]} {name}; __builtin_memcpy(&{name}, (u8*)w + (o->o[{at}] & ~1u), sizeof {name});"
-    if kind == "P":
-        return f"fv {name}0 = get_f(w, o->o[{at}]), {name}1 = get_f(w, o->o[{at + 1}]);"
-    if kind in "HE":
-        return f"fv {name}0, {name}1; get_{kind}(w, o->o[{at}], &{name}0, &{name}1);"
-    return f"{VECTOR_TYPES[kind]} {name} = get_{'f' if kind == 'X' else kind}(w, o->o[{at}]);"
+_PLACE = "(u8*)w + ({o} & ~1u)"
+# By type: its declaration, how it is read and written. {n} is its name, {t} its C type, {k} its letter, {o} and {p} its slots.
+_TEMPLATES = {
+    "s": ("{t} {n};", f"__builtin_memcpy(&{{n}}, {_PLACE}, sizeof {{n}});", f"__builtin_memcpy({_PLACE}, &{{n}}, sizeof {{n}});"),
+    "P": ("fv {n}0, {n}1;", "{n}0 = get_f(w, {o}); {n}1 = get_f(w, {p});", "put_f(w, {o}, {n}0); put_f(w, {p}, {n}1);"),
+    "HE": ("fv {n}0, {n}1;", "get_{k}(w, {o}, &{n}0, &{n}1);", "put_{k}(w, {o}, {n}0, {n}1);"),
+    "": ("{t} {n};", "{n} = get_{k}(w, {o});", "put_{k}(w, {o}, {n});"),
+}
 
 
-def _declare(operand: Operand) -> str:
-    kind = operand.value
-    if operand.type[0] == "s":
-        return f"{SCALAR_TYPES[kind]} {operand.name};"
-    return f"fv {operand.name}0, {operand.name}1;" if kind in "PHE" else f"{VECTOR_TYPES[kind]} {operand.name};"
-
-
-def _write(operand: Operand, at: int) -> str:
-    name, kind = operand.name, operand.value
-    if operand.type[0] == "s":
-        return f"__builtin_memcpy((u8*)w + (o->o[{at}] & ~1u), &{name}, sizeof {name});"
-    if kind == "P":
-        return f"put_f(w, o->o[{at}], {name}0); put_f(w, o->o[{at + 1}], {name}1);"
-    if kind == "H":
-        return f"put_H(w, o->o[{at}], {name}0, {name}1);"
-    return f"put_{kind}(w, o->o[{at}], {name});"
+def _operand(operand: Operand, at: int, step: int) -> str:
+    """C that declares (0), reads (1) or writes (2) an operand."""
+    kind, types = operand.value, SCALAR_TYPES if operand.type[0] == "s" else VECTOR_TYPES
+    found = next(x for letters, x in _TEMPLATES.items() if operand.type[0] in letters or not letters)
+    letter = "f" if kind == "X" else kind
+    return found[step].format(n=operand.name, t=types.get(kind), k=letter, o=f"o->o[{at}]", p=f"o->o[{at + 1}]")
 
 
 def _statements(row: Row) -> str:
@@ -73,12 +62,12 @@ def handler(row: Row) -> str:
     head = f"const Op* {row.handler}(const Op* o, Wave* w) {{"
     if row.effect.startswith("@"):
         return f"{head} {row.effect[1:]}; }}"
-    body = [_read(x, at) if x.read else _declare(x) for x, at in slots(row)]
+    body = [_operand(x, at, step) for x, at in slots(row) for step in (0, 1)[: 1 + x.read]]
     effect = _statements(row)
     if "SCC" in effect:
         body.append("u32 SCC = w->scc;")
     body.append(effect)
-    body += [_write(x, at) for x, at in slots(row) if x.write]
+    body += [_operand(x, at, 2) for x, at in slots(row) if x.write]
     if "SCC = " in effect:
         body.append("w->scc = SCC;")
     return f"{head} {' '.join(body)} NEXT; }}"
