@@ -152,7 +152,7 @@ class Stopped:
     @property
     def scratch(self) -> NDArray[np.uint8]:
         """The private memory of the wave's lanes, [64, bytes of each]; what nobody wrote is 0xff."""
-        return self._host.scratch.reshape(self.waves, 64, -1)[self.wave].copy()
+        return np.array(self._host.scratch.reshape(self.waves, 64, -1)[self.wave])
 
     def buffer(self, name: str) -> NDArray[np.uint8]:
         """The bytes of a mapped buffer, not copied."""

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from sparse_mla.build import compile_hip, csrc_dir
 from sparse_mla.execute import hip, triton_emulated
+from sparse_mla.gfx950.assembly import Kernel, parse, parse_instruction
+from sparse_mla.gfx950.decode import decode
 from sparse_mla.gfx950.sanitize import Finding
 from tests.execute import test_hip, test_triton
 
@@ -49,3 +53,22 @@ def test_nothing_is_found(function: Callable[..., None], arguments: tuple[Any, .
         triton_emulated._decoded.cache_clear()
     assert checked
     assert not found, "\n".join(map(str, found))
+
+
+@pytest.mark.parametrize("source", ["fused", "split_partial", "split_reduce"])
+def test_the_compilers_nops_are_as_long_as_they_must_be(source: str) -> None:
+    """No pair of instructions of ours can come too close, and one can as soon as any of the compiler's nops is a slot shorter."""
+    kernel = next(iter(parse(compile_hip(csrc_dir() / f"decode/{source}.hip").text).kernels.values()))
+    code = kernel.instructions
+    nops = [(i, int(x.args[0].value)) for i, x in enumerate(code) if x.mnemonic == "s_nop" and int(x.args[0].value)]
+    assert nops
+    assert not pairs(kernel)
+    for i, n in nops:
+        shorter = replace(parse_instruction(f"s_nop {n - 1}"), source=code[i].source)
+        assert pairs(replace(kernel, instructions=[*code[:i], shorter, *code[i + 1 :]])), code[i]
+
+
+def pairs(kernel: Kernel) -> int:
+    checks = decode(kernel, sanitize=frozenset()).checks
+    assert checks is not None
+    return len(checks.needs)
