@@ -80,7 +80,7 @@ def _operands(row: Row, ins: Instruction) -> list[tuple[Operand, Arg]]:
 def describe(instructions: Sequence[Instruction], device: Device, arch: str = "gfx950") -> np.ndarray:
     """DESC [instruction]. Never raises for an instruction: what is not known is taken for the plainest of its kind."""
     out = np.zeros(len(instructions), DESC)
-    known: dict[str, np.void] = {}
+    known: dict[str, np.ndarray] = {}
     address = 0
     for i, ins in enumerate(instructions):
         if ins.text not in known:
@@ -91,7 +91,7 @@ def describe(instructions: Sequence[Instruction], device: Device, arch: str = "g
     return out
 
 
-def _describe(ins: Instruction, device: Device, arch: str) -> np.void:
+def _describe(ins: Instruction, device: Device, arch: str) -> np.ndarray:
     d = np.zeros((), DESC)
     row = _row(ins, arch)
     constant = device.cycles

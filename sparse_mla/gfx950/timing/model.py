@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ctypes as c
-import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from sparse_mla.gfx950.timing.counters import COUNTERS, counters
 from sparse_mla.gfx950.timing.device import Device
 from sparse_mla.gfx950.timing.memory import memory_counters
 from sparse_mla.gfx950.timing.native import Chip, LaunchTime, constants, library, size_of
+from sparse_mla.gfx950.trace import Trace
 
 CAUSES = ("issue", "arbitration", "dependency", "mfma", "lds", "memory", "bandwidth", "barrier", "launch")
 _N = len(CAUSES)
@@ -42,9 +43,12 @@ FIXED_LATENCY = 284  # cycles of memory="fixed": a direct-to-LDS load from L2 (d
 
 @dataclass(frozen=True)
 class Timed:
-    """One launch. `start`, `end`: shader clocks from the sequence's start. Structured arrays: `instructions` [static
-    instruction] of INSTRUCTION, cycles summed over all waves; `waves` of WAVE; `events` of EVENT, the thread trace of the
-    traced CUs in ATT's meaning. `counters`: rocprof's names, modelled where they are not counts."""
+    """One launch. `start`, `end`: shader clocks from the sequence's start, with what comes before and behind the waves.
+
+    Structured arrays: `instructions` [static instruction] of INSTRUCTION, cycles summed over all waves; `waves` of WAVE;
+    `events` of EVENT, the thread trace of the traced CUs in ATT's meaning: CU 1 of each shader engine of the first XCD, CU 0
+    where the grid does not reach it. `counters`: rocprof's names, modelled where they are not counts.
+    """
 
     launched: Launched
     start: int
@@ -116,26 +120,11 @@ def simulate(launches: Sequence[Launched], device: Device, *, band: bool = True,
     if memory not in ("model", "fixed"):
         raise InputError(f"memory {memory!r}: there are model and fixed")
     for one in launches:
-        if one.trace is None:
-            raise InputError(f"{one.kernel.name} was not traced: decode it with trace=True")
+        _trace(one)
     devices = [device, device.low(), device.high()] if band else [device]
     library()
-    results: list[tuple[Timed, ...] | BaseException] = [()] * len(devices)
-
-    def one_device(i: int) -> None:
-        try:
-            results[i] = _simulate(launches, devices[i], memory, traced=i == 0)
-        except BaseException as bad:
-            results[i] = bad
-
-    threads = [threading.Thread(target=one_device, args=(i,)) for i in range(len(devices))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
+    with ThreadPoolExecutor(len(devices)) as threads:  # the engine lets go of the interpreter
+        results = list(threads.map(lambda on: _simulate(launches, on, memory, traced=on is device), devices))
     times = [result[-1].end / on.value("clock") * 1e6 for result, on in zip(results, devices, strict=True)]
     kernels = results[0]
     total = sum((kernel.waves["cause"].sum(axis=0) for kernel in kernels), np.zeros(_N, np.int64))
@@ -143,49 +132,55 @@ def simulate(launches: Sequence[Launched], device: Device, *, band: bool = True,
     return Timing(device, kernels, kernels[-1].end, times[0], min(times), max(times), split)
 
 
+def _trace(one: Launched) -> Trace:
+    if one.trace is None:
+        raise InputError(f"{one.kernel.name} was not traced: decode it with trace=True")
+    return one.trace
+
+
+def _zeros(size: int) -> np.ndarray:
+    return np.zeros(size + 64, np.uint8)
+
+
 def _simulate(launches: Sequence[Launched], device: Device, memory: str, traced: bool) -> tuple[Timed, ...]:
     of, lib, k = device.cycles, library(), constants(device)
     xcds, ses = of("xcds"), of("ses")
     cus = xcds * ses * of("cus")
     waves_of = [one.counts.shape[0] for one in launches]
-    groups_of = [one.trace.offsets.shape[0] for one in launches]
+    groups_of = [_trace(one).offsets.shape[0] for one in launches]
     pool = min(cus * 4 * of("wave_slots"), max(g * w for g, w in zip(groups_of, waves_of, strict=True)))
-    zeros = lambda size: np.zeros(size + 64, np.uint8)  # noqa: E731
     state = {
-        "memory": zeros(lib.memory_bytes(c.byref(k))),
-        "cus": zeros(cus * size_of("CuState")),
-        "pool": zeros(pool * size_of("Wave")),
-        "free": zeros(4 * pool),
-        "heap": zeros((pool + 1) * size_of("Event")),
-        "groups": zeros(max(groups_of) * size_of("Group")),
-        "resident": zeros(4 * xcds),
-        "se_free": zeros(8 * xcds * ses),
-        "address_free": zeros(8 * cus),
+        "memory": _zeros(lib.memory_bytes(c.byref(k))),
+        "cus": _zeros(cus * size_of("CuState")),
+        "pool": _zeros(pool * size_of("Wave")),
+        "free": _zeros(4 * pool),
+        "heap": _zeros((pool + 1) * size_of("Event")),
+        "groups": _zeros(max(groups_of) * size_of("Group")),
+        "resident": _zeros(4 * xcds),
+        "se_free": _zeros(8 * xcds * ses),
+        "address_free": _zeros(8 * cus),
     }
     chip = Chip(c.addressof(k), *(x.ctypes.data for x in state.values()))
     chip.pool_size, chip.fixed = pool, FIXED_LATENCY if memory == "fixed" else 0
     lib.memory_start(state["memory"].ctypes.data, c.byref(k))
-    done, start = [], of("launch_start")
+    done: list[Timed] = []
+    start = 0
     for one, n_groups, n_waves in zip(launches, groups_of, waves_of, strict=True):
         state["groups"][:] = 0
         state["address_free"][:] = 0
-        timed = _launch(lib, chip, one, device, start, n_groups, n_waves, traced)
-        done.append(replace(timed, end=timed.end + of("launch_end")))
-        start = timed.end + of("launch_gap")
+        done.append(_launch(lib, chip, one, device, start, n_groups, n_waves, traced))
+        start = done[-1].end + of("launch_gap")
     return tuple(done)
 
 
 def _launch(
     lib: c.CDLL, chip: Chip, one: Launched, device: Device, start: int, n_groups: int, n_waves: int, traced: bool
 ) -> Timed:
-    of, trace = device.cycles, one.trace
-    assert trace is not None
+    of, trace = device.cycles, _trace(one)
     fits = occupancy(one.kernel, n_waves, one.lds_bytes, device)
     descs = describe(one.kernel.instructions, device, one.kernel.arch)
     blocks = np.array(trace.blocks, np.uint32).reshape(-1, 2)
-    access = np.where(trace.accesses["space"] > 0, 1 + trace.accesses["kind"] + (trace.accesses["cache"] << 4), 0).astype(
-        np.uint8
-    )
+    access = ((trace.accesses["space"] > 0) + (trace.accesses["cache"] << 4)).astype(np.uint8)
     streams, offsets = np.ascontiguousarray(trace.streams, np.uint32), np.ascontiguousarray(trace.offsets, np.uint64)
     instructions, waves = np.zeros(len(descs), INSTRUCTION), np.zeros(n_groups * n_waves, WAVE)
     capacity = one.wave_instructions if traced else 0
@@ -194,13 +189,15 @@ def _launch(
     n_lines = int(descs["address"][-1]) // 64 + 2
     fetched = np.zeros((of("xcds") * of("ses") * of("cus") + 1) // 2 * n_lines, np.uint32)
     arrays = (descs, blocks, access, streams, offsets, instructions, waves, events, counted, fetched)
-    launch = LaunchTime(*(x.ctypes.data for x in arrays), start=start, capacity=capacity)
+    launch = LaunchTime(*(x.ctypes.data for x in arrays), start=start + of("launch_start"), capacity=capacity)
     launch.n_descs, launch.n_groups, launch.n_waves = len(descs), n_groups, n_waves
     launch.per_cu, launch.per_simd, launch.n_lines = fits.groups_per_cu, fits.waves_per_simd, n_lines
     launch.traced_cu = int(n_groups > of("xcds") * of("ses"))
     if lib.time_launch(c.byref(chip), c.byref(launch)):
         raise InputError(f"the trace of {one.kernel.name} does not fit its code: it was traced with another build")
     events = events[: launch.n_events].copy()
-    end = int(launch.end)
-    counts = counters(one, counted, start, end, device) | ({} if chip.fixed else memory_counters(lib, chip.memory, end))
+    end = int(launch.end) + of("launch_end")
+    counts = counters(one, counted, start, end, device) | (
+        {} if chip.fixed else memory_counters(lib, chip.memory, int(launch.end))
+    )
     return Timed(one, start, end, instructions, waves, events, counts)

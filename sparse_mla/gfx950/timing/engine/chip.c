@@ -36,7 +36,7 @@ enum { X_WAVES, X_BUSY, X_BUSY_CU, X_WAVE_CYCLES, X_WAIT_ANY, X_WAIT_INST_ANY, X
 typedef struct {
   const Desc* descs;
   const u32 (*blocks)[2];
-  const u8* accesses;      // [static instruction]: 0 or 1 + kind | cache bits << 4
+  const u8* accesses;      // [static instruction]: bit 0: it leaves an access record; from bit 4: cache bits
   const u32* streams;
   const u64* offsets;      // [groups][waves + 1]
   InstructionTime* instructions;
