@@ -128,7 +128,7 @@ function render({ model, el }) {
     return 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.179 ? "#000000" : "#ffffff";
   });
   let view = { begin: 0, end: trace.end, top: 0, search: "", cause: "", ...model.get("view") };
-  let chosen = -1, hovered = -1, pending = 0, saving = 0, pixels = null, gutter = 0, drag = null;
+  let chosen = -1, hovered = -1, pending = 0, saving = 0, pixels = null, gutter = 0, drag = null, missed = false;
 
   // --- what stands around the canvas
   const badge = element("span", { class: "wave-timeline-kind", title: about.means }, element("b", {}, about.kind), ` · ${about.source}`);
@@ -270,7 +270,10 @@ function render({ model, el }) {
     pending = 0;
     const ratio = window.devicePixelRatio || 1, pen = canvas.getContext("2d"), style = getComputedStyle(el);
     const [wide, tall] = [Math.round(scroller.clientWidth * ratio), Math.round(high * ratio)];
-    if (!wide) return; // not on the page yet
+    // Hidden. When it is shown, `grown` says so, unless that was within one frame (JupyterLab, while it changes themes).
+    if (!wide && !missed) setTimeout(show, 200);
+    missed = !wide;
+    if (missed) return;
     if (canvas.width !== wide || canvas.height !== tall) {
       [canvas.width, canvas.height, pixels] = [wide, tall, null];
       canvas.style.width = `${scroller.clientWidth}px`;
@@ -470,7 +473,8 @@ function render({ model, el }) {
     if (event.key === "Escape") canvas.focus();
   });
   scroller.addEventListener("scroll", () => change({ top: scroller.scrollTop }));
-  el.addEventListener("transitionend", show); // another theme: the colour of the text has changed
+  for (const name of ["transitionend", "transitioncancel"]) // the colour of the text has changed: another theme
+    el.addEventListener(name, (event) => { if (event.target === el) show(); });
 
   el.classList.add("wave-timeline");
   el.addEventListener("keydown", (event) => { // to JupyterLab single keys mean other things: 0 0 restarts the kernel

@@ -21,7 +21,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 THEMES = {
     "light": {"ui-font-color1": "rgba(0, 0, 0, 0.87)", "layout-color0": "#ffffff", "layout-color1": "#ffffff"}
     | {"layout-color2": "#eeeeee", "border-color1": "#bdbdbd", "border-color2": "#e0e0e0", "brand-color1": "#0d7c9c"},
-    "dark": {"ui-font-color1": "rgba(255, 255, 255, 1)", "layout-color0": "#111111", "layout-color1": "#212121"}
+    "dark": {"ui-font-color1": "rgba(255, 255, 255, 0.87)", "layout-color0": "#111111", "layout-color1": "#212121"}
     | {"layout-color2": "#424242", "border-color1": "#616161", "border-color2": "#424242", "brand-color1": "#1976d2"},
 }
 

@@ -196,7 +196,7 @@ def test_another_theme_is_taken_over_at_once(show: Show) -> None:
     page = show("timeline", traits(SMALL), "light")
 
     def ink() -> int:
-        return max((colour[0] for colour in pixels(page, 0, AXIS, 120, ROW) if colour[3] > 250), default=0)
+        return max(colour[0] for colour in pixels(page, 0, AXIS + 3, 120, ROW - 6) if colour[3] > 150)
 
     assert ink() < 100
     page.evaluate("document.getElementById('theme').textContent = ':root{--jp-ui-font-color1:#fff}'")
