@@ -97,7 +97,7 @@ def from_component(x: int, bits: int, number: str, half: bool) -> int:
 def to_component(x: int, bits: int, number: str, half: bool) -> int:
     value = float(as_float(x, 16 if half else 32))
     if number in ("UINT", "SINT") or bits == 32:
-        return x % 2**bits
+        return x % (1 << bits)
     if number == "FLOAT":
         return of_float(np.float32(value), 16)
     low, most = (-1, 2 ** (bits - 1) - 1) if number == "SNORM" else (0, 2**bits - 1)
