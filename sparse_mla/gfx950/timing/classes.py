@@ -25,16 +25,14 @@ KINDS = ("valu", "trans", "packed", "mfma", "salu", "smem", "lds", "load", "stor
          "end")  # fmt: skip
 (K_VALU, K_TRANS, K_PACKED, K_MFMA, K_SALU, K_SMEM, K_LDS, K_LOAD, K_STORE, K_ATOMIC, K_BRANCH, K_WAIT, K_NOP, K_BARRIER,
  K_END) = range(len(KINDS))  # fmt: skip
-_RANGE = [("first", "u2"), ("count", "u2")]
 DESC = np.dtype(
     [
         (name, "u1")
-        for name in ("port", "kind", "hold", "pair", "port_hold", "any_salu", "dwords", "to_lds", "priority", "buffer", "lead")
+        for name in ("port", "kind", "hold", "pair", "port_hold", "scalar", "dwords", "to_lds", "priority", "buffer", "lead")
     ]
     + [("next", "u1", len(PORTS)), ("vm", "u1"), ("lgkm", "u1")]
     + [(name, "u2") for name in ("pipe", "shadow", "latency", "service", "stall", "bytes")]
-    + [("address", "u4")]
-    + [("swrite", _RANGE, 2), ("sread", _RANGE, 4)],
+    + [("address", "u4")],
     align=True,
 )
 _NEVER, _WITH_ANY, _WITH_SIMPLE = 0, 1, 2  # pairing of two VALU instructions of different waves
@@ -102,7 +100,8 @@ def _describe(ins: Instruction, device: Device, arch: str) -> np.ndarray:
     d["dwords"] = _dwords(row)
     if row.unit in ("VALU", "MFMA"):
         d["port"], d["kind"] = VALU, K_MFMA if row.unit == "MFMA" else K_VALU
-        _vector(d, row, name, device, ins)
+        _vector(d, row, name, device)
+        d["scalar"] = any(x.write and a.kind == "s" for x, a in pairs) or name.startswith("v_cmpx")
     elif row.unit == "SALU":
         d["port"], d["kind"] = SALU, K_SALU
         d["next"][[LDS, VMEM]] = constant("salu_to_memory")
@@ -126,11 +125,10 @@ def _describe(ins: Instruction, device: Device, arch: str) -> np.ndarray:
         d["port"], d["kind"] = NONE, K_BARRIER
     else:
         _internal(d, name, ins, slot)
-    _registers(d, row, name, pairs)
     return d
 
 
-def _vector(d: np.ndarray, row: Row, name: str, device: Device, ins: Instruction) -> None:
+def _vector(d: np.ndarray, row: Row, name: str, device: Device) -> None:
     constant = device.cycles
     d["next"][[LDS, VMEM]] = constant("valu_to_memory")
     first = row.operands[0] if row.operands else None
@@ -160,9 +158,6 @@ def _vector(d: np.ndarray, row: Row, name: str, device: Device, ins: Instruction
         d["pair"] = _WITH_SIMPLE if _HALF_PAIRING.match(name) else _WITH_ANY
     d["hold"] = cost
     d["next"] = np.maximum(d["next"], cost)
-    if row.latency == "lane" and "read" in name:
-        d["any_salu"] = 1
-        d["next"][SALU] = constant("valu_to_salu")
 
 
 def _lds(d: np.ndarray, row: Row, name: str, device: Device) -> None:
@@ -245,26 +240,3 @@ def _bytes(ins: Instruction, row: Row) -> int:
 
 
 _INLINE = {0.0, 0.5, 1.0, 2.0, 4.0, -0.5, -1.0, -2.0, -4.0, 0.15915494, 0.15915494309189532}
-
-
-def _registers(d: np.ndarray, row: Row, name: str, pairs: list[tuple[Operand, Arg]]) -> None:
-    """Which scalar registers a vector instruction writes and a scalar one reads."""
-    at = dict.fromkeys(("swrite", "sread"), 0)
-
-    def put(what: str, first: int, count: int) -> None:
-        if at[what] < len(d[what]):
-            d[what][at[what]] = (first, count)
-            at[what] += 1
-
-    for operand, arg in pairs:
-        if arg.kind == "s":
-            if operand.write and row.unit == "VALU":
-                put("swrite", arg.first, arg.count)
-            elif operand.read and d["port"] in (SALU, BRANCH):
-                put("sread", arg.first, arg.count)
-    if "vcc" in name and row.unit == "BRANCH":
-        put("sread", 106, 2)
-    if "exec" in name and row.unit in ("BRANCH", "SALU"):
-        put("sread", 126, 2)
-    if name.startswith("v_cmpx"):
-        put("swrite", 126, 2)

@@ -19,7 +19,7 @@ import numpy as np
 
 from sparse_mla.errors import AssemblyError, InputError
 from sparse_mla.gfx950.assembly import Instruction, parse_instruction
-from sparse_mla.gfx950.timing.classes import K_BARRIER, K_WAIT, KINDS, describe
+from sparse_mla.gfx950.timing.classes import K_BARRIER, K_NOP, K_WAIT, KINDS, NONE, describe
 from sparse_mla.gfx950.timing.device import Device, device
 from sparse_mla.gfx950.timing.model import FIXED_LATENCY
 from sparse_mla.gfx950.timing.native import constants, library, size_of
@@ -126,6 +126,8 @@ def _events(waves: list[Wave], number: dict[int, int], descs: np.ndarray) -> tup
         events["until"] = rows[:, 0] + rows[:, 3]
         events["wave"], events["simd"] = i, int(wave["simd"]) & 3
         events["desc"] = [number[line] for line in rows[:, 4]]
+        nops = descs["kind"][events["desc"]] == K_NOP  # a record begins where the last one ended, however long its own is
+        events["at"][nops] = events["until"][nops] - descs["next"][events["desc"][nops], NONE]
         events["taken"] = rows[:, 1] == TAKEN
         parts.append(events)
         firsts.append(np.arange(len(rows)) == 0)

@@ -381,7 +381,7 @@ static void step(Chip* c, LaunchTime* l, Wave* w, u64 t) {
     u8 category = ATT_CATEGORY[d->kind];
     if (d->kind == K_BRANCH && taken) category = 7;
     if (d->port == VMEM && d->buffer) category = 3;
-    record(l, w, t + (d->kind == K_BRANCH || d->any_salu ? k->slot : d->next[NONE]), C_ISSUE, 0, category);
+    record(l, w, t + (d->kind == K_BRANCH ? k->slot : d->next[NONE]), C_ISSUE, 0, category);
   }
   ++w->pc;
   if (last || taken) {

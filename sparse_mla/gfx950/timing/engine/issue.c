@@ -1,10 +1,6 @@
 // The issue rules of one wave and one SIMD. Constants: profiles/devices/*.toml, each with its source.
 #include "timing.h"
 
-static int overlaps(Registers a, Registers b) {
-  return a.count && b.count && a.first < b.first + b.count && b.first < a.first + a.count;
-}
-
 static void later(When* x, u64 at, u8 cause, u8 idle) {
   if (at > x->at) { x->at = at; x->cause = cause; x->idle = idle; }
 }
@@ -14,14 +10,8 @@ When earliest(const Constants* k, const Cu* cu, const Simd* s, const WaveState* 
   When x = {w->ready[d->port], C_DEPENDENCY, 1};
   u32 first = d->address / CHUNK, last = (d->address + d->bytes - 1) / CHUNK;
   if (w->chunk == NO_CHUNK ? last != first : last != w->chunk) later(&x, w->next_chunk, C_DEPENDENCY, 1);
-  if (d->port == SALU || d->port == BRANCH) {
-    if (d->port == SALU) later(&x, w->salu_ready, C_DEPENDENCY, 1);
-    if (x.at < w->scalar_until)   // a vector instruction's scalar result takes longer to the scalar unit, longest to a branch
-      for (u32 i = 0; i < 4 && d->sread[i].count; ++i)
-        for (u32 j = 0; j < SCALAR_RING; ++j)
-          if (overlaps(d->sread[i], w->scalar[j]))
-            later(&x, w->scalar_ready[j] + (d->port == BRANCH ? k->vcc_to_branch - k->valu_to_salu : 0), C_DEPENDENCY, 1);
-  }
+  if (d->port == SALU) later(&x, w->scalar_ready, C_DEPENDENCY, 1);
+  if (d->port == BRANCH) later(&x, w->branch_ready, C_DEPENDENCY, 1);
   if (d->port == VALU) {
     if (d->kind == K_MFMA && x.at + 2 * d->lead < s->pipe_free) later(&x, s->pipe_free, C_MFMA, 0);
     if (d->kind == K_PACKED) later(&x, s->shadow_until, C_MFMA, 0);
@@ -72,13 +62,10 @@ void issue(const Constants* k, Simd* s, WaveState* w, const Desc* d, u64 t, int 
     if (t + d->hold > s->port[VALU]) s->port[VALU] = t + d->hold;
     if (d->pipe) { s->pipe_free = matrix + d->pipe; s->shadow_until = matrix + d->shadow; }
     if (d->kind == K_TRANS) s->unpaired_until = t + d->hold;
-    if (d->any_salu) w->salu_ready = t + k->valu_to_salu;
-    for (u32 i = 0; i < 2 && d->swrite[i].count; ++i) {
-      u32 j = w->n_scalar++ % SCALAR_RING;
-      w->scalar[j] = d->swrite[i];
-      w->scalar_ready[j] = t + k->valu_to_salu;
+    if (d->scalar) {
+      w->scalar_ready = t + k->valu_to_salu;
+      w->branch_ready = t + k->valu_to_branch;
     }
-    if (d->swrite[0].count) w->scalar_until = t + k->vcc_to_branch;
   } else if (d->port != NONE) {
     s->port[d->port] = t + d->port_hold;
   }

@@ -8,13 +8,12 @@ enum { K_VALU, K_TRANS, K_PACKED, K_MFMA, K_SALU, K_SMEM, K_LDS, K_LOAD, K_STORE
 // Where a cycle of a wave goes; sparse_mla.gfx950.timing.CAUSES has the same order.
 enum { C_ISSUE, C_ARBITRATION, C_DEPENDENCY, C_MFMA, C_LDS, C_MEMORY, C_BANDWIDTH, C_BARRIER, C_LAUNCH, CAUSES };
 
-typedef struct { u16 first, count; } Registers;
 typedef struct {           // one static instruction; classes.py fills it in
   u8 port, kind;
   u8 hold;                 // cycles that the SIMD's vector ALU takes nothing else
   u8 pair;                 // second VALU in its slot: 0 never, 1 with any that pairs, 2 only with those of 1
   u8 port_hold;            // cycles that the SIMD's port takes nothing else, from any wave
-  u8 any_salu;             // its result holds back every scalar instruction of the wave
+  u8 scalar;               // a vector instruction that writes a scalar register: holds back the wave's scalar ones
   u8 dwords;               // of data, a lane
   u8 to_lds;
   u8 priority;             // s_setprio's, 255 for all others
@@ -27,11 +26,8 @@ typedef struct {           // one static instruction; classes.py fills it in
   u16 stall;               // s_sleep
   u16 bytes;               // of its encoding
   u32 address;             // from the kernel's first instruction
-  Registers swrite[2];     // scalar registers that a vector instruction writes
-  Registers sread[4];      // that a scalar instruction or branch reads
 } Desc;
 
-#define SCALAR_RING 8
 #define LDS_RING 16
 #define VMEM_RING 16
 #define NO_CHUNK 0xffffffffu
@@ -51,14 +47,11 @@ typedef struct {
 
 typedef struct {
   u64 ready[PORTS];        // earliest issue of its next instruction
-  u64 salu_ready;          // after v_readlane, for any scalar instruction
-  u64 scalar_until;        // some scalar register is not readable before
-  Registers scalar[SCALAR_RING];       // the last ones that vector instructions wrote
-  u64 scalar_ready[SCALAR_RING];       // when the scalar unit can read them
+  u64 scalar_ready, branch_ready;   // the same for scalar instructions and branches behind a vector one that writes scalars
   u64 issued;              // its last instruction
   u64 next_chunk;          // when the instructions behind its last chunk are there
   u32 chunk;               // of its last instruction's end; NO_CHUNK behind a jump
-  u32 n_scalar, id;
+  u32 id;
 } WaveState;
 
 typedef struct {
