@@ -15,7 +15,7 @@ from sparse_mla.execute.result import Result
 from sparse_mla.gfx950.accesses import accesses, buffer_of, line_bytes, summary
 from sparse_mla.gfx950.machine import Launched
 from sparse_mla.gfx950.trace import KINDS, LINE_BYTES, SCALAR_LINE_BYTES, Trace
-from sparse_mla.record.counters import derive
+from sparse_mla.record.counters import Chip, derive
 from sparse_mla.record.schema import Recording
 
 _WHAT = ["dispatch", "kernel", "pc", "text", "mnemonic", "unit", "file", "line", "source", "phase"]
@@ -64,31 +64,33 @@ def by_buffer(launch: Launched) -> pd.DataFrame:
     return frame.assign(reuse=frame.moved / frame.distinct, touched=touched, kind="emulated")
 
 
-def levels(recording: Recording) -> pd.DataFrame:
-    """Bytes at each level of the memory, by dispatch: what lanes ask for, what L1 is asked for, what L2 is, what memory is.
-    Columns: dispatch, kernel, level, bytes, kind. A level is left out where the recording has neither its counts nor its
-    counters."""
-    rows = []
-    names = dict(zip(recording["dispatches"].dispatch, recording["dispatches"].kernel, strict=True))
+def levels(recording: Recording, chip: Chip | None = None) -> pd.DataFrame:
+    """Bytes that each level of the memory is asked for, by dispatch. Columns: dispatch, kernel, level, bytes, kind.
+
+    Levels: `LDS` and `lanes` what active lanes ask of LDS and of L1; `lines` the cache lines that the latter lie in; `L2`
+    what L1s ask for, `fabric` what L2s do; `HBM` what the memory-side cache does (no device counts it). Those are left out
+    for which the recording has neither accesses nor counters."""
+    dispatches = recording["dispatches"].set_index("dispatch")
+    found: list[tuple[int, str, float, str]] = []
     if len(recording["memory"]):
-        vector = traffic(recording)
-        vector = vector[vector.moved.gt(0) & ~vector.space.str.startswith("scalar")]
-        for dispatch, mine in vector.groupby("dispatch"):
-            rows += [
-                (dispatch, "lanes", mine.asked.sum(), mine.kind.iloc[0]),
-                (dispatch, "L1", mine.moved.sum(), mine.kind.iloc[0]),
-            ]
-    known = derive(recording) if len(recording["counters"]) and len(recording["dispatches"]) else pd.DataFrame()
-    spent = (recording["dispatches"].end - recording["dispatches"].start).set_axis(recording["dispatches"].dispatch)
-    for row in known.itertuples():
+        asked = traffic(recording)
+        for dispatch, mine in asked[~asked.space.str.startswith("scalar")].groupby("dispatch"):
+            vector = mine[mine.moved > 0]
+            sums = {"LDS": mine.asked[mine.phases > 0], "lanes": vector.asked, "lines": vector.moved}
+            found += [(dispatch, level, float(x.sum()), mine.kind.iloc[0]) for level, x in sums.items()]
+    for row in derive(recording, chip).itertuples() if len(recording["counters"]) and len(dispatches) else ():
         if row.metric == "L2 bandwidth":  # GB/s are bytes a nanosecond
-            rows.append((row.dispatch, "L2", row.value * spent[row.dispatch], row.kind))
+            spent = dispatches.end[row.dispatch] - dispatches.start[row.dispatch]
+            found.append((row.dispatch, "L2", row.value * spent, row.kind))
         elif row.metric in ("read from memory", "written to memory"):
-            rows.append((row.dispatch, "memory", row.value, row.kind))
-    frame = pd.DataFrame(rows, columns=["dispatch", "level", "bytes", "kind"])
+            found.append((row.dispatch, "fabric", row.value, row.kind))
+    counters = recording["counters"]
+    hbm = counters[counters.name.isin(["hbm_read_bytes", "hbm_write_bytes"])]
+    found += [(row.dispatch, "HBM", row.value, row.kind) for row in hbm.itertuples()]
+    frame = pd.DataFrame(found, columns=["dispatch", "level", "bytes", "kind"])
     frame = frame.groupby(["dispatch", "level"], as_index=False, sort=False).agg({"bytes": "sum", "kind": "first"})
-    frame.insert(1, "kernel", frame.dispatch.map(names))
-    return frame
+    frame.insert(1, "kernel", frame.dispatch.map(dispatches.kernel))
+    return frame.sort_values("dispatch", kind="stable", ignore_index=True)
 
 
 def trace_of(launch: Launched) -> Trace:

@@ -106,8 +106,9 @@ def levels_figure(rows: pd.DataFrame, *, title: str, source: str) -> Figure:
         axis.set_ylim(len(rows) - 0.4, -0.6)
         axis.grid(axis="y", visible=False)
         fig.legend(loc="outside upper left", ncols=4, fontsize=8.5, handlelength=1.2)
-    top, low = rows.iloc[0], rows.iloc[len(rows[rows.dispatch == rows.dispatch[0]]) - 1]
-    left = f"{low.bytes / max(1, top.bytes):.0%} are still asked of {low.level}"
-    finding = f"Of {top.bytes:,.0f} bytes for {top.level} in {top.kernel}, {left}."
+    first = rows[rows.dispatch == rows.dispatch[0]].set_index("level").bytes
+    base = "lanes" if first.get("lanes") else first.index[0]
+    told = [f"{level} {first[level] / max(1, first[base]):.0%}" for level in ("lines", "L2", "fabric", "HBM") if level in first]
+    finding = f"{rows.kernel[0]}: {base} ask for {first[base]:,.0f} bytes; compared with that, {', '.join(told)}."
     kind = "modelled" if "modelled" in set(rows.kind) else rows.kind.iloc[0]
     return Figure(fig, title, finding, kind, source, rows)

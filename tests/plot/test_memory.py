@@ -18,7 +18,7 @@ BUFFERS = pd.DataFrame(
     columns=["buffer", "does", "bytes", "accesses", "moved", "distinct", "reuse"],
 ).assign(kind="emulated")
 LEVELS = pd.DataFrame(
-    [(0, "k", "lanes", 1000.0, "emulated"), (0, "k", "L2", 2000.0, "modelled"), (0, "k", "memory", 250.0, "modelled")],
+    [(0, "k", "lanes", 1000.0, "emulated"), (0, "k", "L2", 2000.0, "modelled"), (0, "k", "fabric", 250.0, "modelled")],
     columns=["dispatch", "kernel", "level", "bytes", "kind"],
 )
 
@@ -59,4 +59,4 @@ def test_levels_tell_their_kinds(rows: pd.DataFrame, kind: str) -> None:
     assert figure.kind == kind
     assert [text.get_text() for text in figure.canvas.legends[0].get_texts()] == sorted(set(rows.kind))
     if kind == "modelled":
-        assert figure.finding == "Of 1,000 bytes for lanes in k, 25% are still asked of memory."
+        assert figure.finding == "k: lanes ask for 1,000 bytes; compared with that, L2 200%, fabric 25%."
