@@ -74,6 +74,7 @@ def pack(frame: pd.DataFrame) -> tuple[dict[str, bytes], list[list[str]], dict[s
         for row in order.iloc[starts[:-1]].itertuples()
     ]
     static = ["pc", "text", "source"]
+    order = order.fillna({"text": "", "source": ""})  # an address that the listing lacks
     line = order.groupby(static, sort=False).ngroup()
     lines: dict[str, list[Any]] = order.drop_duplicates(static)[static].to_dict("list")
     lines["pc"] = [f"{pc:#x}" for pc in lines["pc"]]

@@ -1,4 +1,4 @@
-"""A real browser for the widgets' scripts: the machine's Chromium driven by Playwright, offline; skipped where either is missing."""
+"""A real browser for the scripts of widgets: Chromium driven by Playwright, offline; tests are skipped where one is missing."""
 
 from __future__ import annotations
 

@@ -42,8 +42,8 @@ def free_port() -> int:
 def lab(tmp_path: Path) -> Iterator[str]:
     """The address of a JupyterLab of its own, on loopback and with a token."""
     (tmp_path / "work").mkdir()
-    cells = [{"cell_type": "code", "id": f"c{n}", "metadata": {}, "outputs": [], "execution_count": None, "source": source}
-             for n, source in enumerate(CELLS)]  # fmt: skip
+    blank = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+    cells = [{**blank, "id": f"c{n}", "source": source} for n, source in enumerate(CELLS)]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     notebook = {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
     (tmp_path / "work" / "waves.ipynb").write_text(json.dumps(notebook))
@@ -75,7 +75,12 @@ def lab(tmp_path: Path) -> Iterator[str]:
 def test_a_notebook_cell_shows_the_timeline_and_hears_from_it(chromium: Any, lab: str, tmp_path: Path) -> None:
     page = chromium.new_page(viewport={"width": 1300, "height": 950})
     asked: list[str] = []  # of anybody but the server
-    page.route(lambda url: "127.0.0.1" not in url, lambda route: (asked.append(route.request.url), route.abort()))
+
+    def refuse(route: Any) -> None:
+        asked.append(route.request.url)
+        route.abort()
+
+    page.route(lambda url: "127.0.0.1" not in url, refuse)
     page.goto(lab)
     page.set_default_timeout(60_000)
     page.wait_for_selector("#jp-main-statusbar :text('| Idle')")  # the kernel is there

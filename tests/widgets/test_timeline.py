@@ -58,6 +58,15 @@ def test_the_columns_hold_every_record_of_the_frame_in_order() -> None:
     assert len(lines["pc"]) == given.pc.nunique()
 
 
+def test_an_instruction_without_text_is_one_still() -> None:
+    given = frame()
+    columns, _, lines, _ = pack(given.assign(text=given.text.where(given.pc != 8), source=given.source.where(given.pc != 8)))
+    sent = unpacked(columns)
+    (at,) = (n for n, pc in enumerate(lines["pc"]) if pc == "0x8")
+    assert (lines["text"][at], lines["source"][at]) == ("", "")
+    assert set(sent["place"][sent["line"] == at]) == set(np.flatnonzero(given.pc == 8))
+
+
 def test_rows_stand_by_compute_unit_and_simd() -> None:
     _, rows, _, _ = pack(frame().assign(se=1))
     assert [row[0] for row in rows] == sorted(row[0] for row in rows)
