@@ -42,7 +42,7 @@ def free_port() -> int:
 def lab(tmp_path: Path) -> Iterator[str]:
     """The address of a JupyterLab of its own, on loopback and with a token."""
     (tmp_path / "work").mkdir()
-    blank = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+    blank: dict[str, Any] = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
     cells = [{**blank, "id": f"c{n}", "source": source} for n, source in enumerate(CELLS)]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     notebook = {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
