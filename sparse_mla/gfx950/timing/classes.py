@@ -15,7 +15,7 @@ import numpy as np
 from sparse_mla.gfx950.assembly import Arg, Instruction
 from sparse_mla.gfx950.decode import row_of
 from sparse_mla.gfx950.isa.matrix import controls
-from sparse_mla.gfx950.isa.row import Operand, Row, table
+from sparse_mla.gfx950.isa.row import Operand, Row
 from sparse_mla.gfx950.timing.device import Device
 
 PORTS = ("VALU", "SALU", "LDS", "VMEM", "BRANCH", "NONE")  # one instruction a slot each, but NONE: waits and nops
@@ -59,7 +59,7 @@ def _row(ins: Instruction, arch: str) -> Row:
     if found is None:
         known = ((unit, latency) for pattern, unit, latency in _PREFIXES if re.fullmatch(pattern, ins.mnemonic))
         unit, latency = next(known, ("VMEM", "load") if "_" in ins.mnemonic else ("WAIT", "wait"))
-        return table(unit, f"{ins.mnemonic} | @NEXT", latency=latency)[0]
+        return Row(ins.mnemonic, (), "@NEXT", unit, latency, frozenset())
     row = found[0]
     if row.unit == "MFMA":
         with suppress(ValueError):
@@ -121,6 +121,7 @@ def _describe(ins: Instruction, device: Device, arch: str) -> np.ndarray:
     elif row.unit == "BRANCH":
         ends = name.startswith("s_endpgm")
         d["port"], d["kind"] = (NONE, K_END) if ends else (BRANCH, K_BRANCH)
+        d["scalar"] = "vcc" in name or "exec" in name
     elif row.unit == "BARRIER":
         d["port"], d["kind"] = NONE, K_BARRIER
     else:

@@ -1,5 +1,6 @@
 """A device as the timing model sees it: constants with a range, a source and a certainty, from profiles/devices/*.toml.
 
+A file may name a `base` whose constants it takes where it has none of its own; those are then assumed.
 `low` and `high` are the ends of what the source leaves open; `Device.low()` is the device with every constant at the end that
 makes kernels faster, `Device.high()` at the one that makes them slower. The C engine's struct is made of the same names.
 """
@@ -80,7 +81,8 @@ class Device:
         return self.changed(**ends)
 
 
-def _read(text: str, where: str) -> Device:
+def read(text: str, where: str) -> Device:
+    """A device from the text of its file, which `where` names. Raises InputError for what it may not say."""
     data = tomllib.loads(text)
     constants: dict[str, Constant] = {}
     for section in (x for x in data.values() if isinstance(x, dict)):
@@ -99,6 +101,12 @@ def _read(text: str, where: str) -> Device:
             if name in constants:
                 raise InputError(f"{where}: {name} stands there twice")
             constants[name] = Constant(name, given["value"], low, high, given["unit"], given["source"], given["certainty"])
+    if base := data.get("base"):
+        inherited = device(base).constants
+        if new := constants.keys() - inherited:
+            raise InputError(f"{where}: {base}, its base, has no {', '.join(sorted(new))}")
+        assumed = {x.name: replace(x, source=f"assumed: as {base}: {x.source}", certainty="E") for x in inherited.values()}
+        constants = assumed | constants
     return Device(data["name"], data["arch"], constants)
 
 
@@ -110,4 +118,4 @@ def device(name: str = "mi355x") -> Device:
     if not path.is_file():
         known = ", ".join(sorted(x.stem for x in folder.glob("*.toml")))
         raise InputError(f"no device {name!r} in profiles/devices; there are {known}")
-    return _read(path.read_text(), path.name)
+    return read(path.read_text(), path.name)

@@ -67,7 +67,7 @@ def read(folder: Path) -> Recording:
 def _instruction(text: str) -> Instruction:
     try:
         return parse_instruction(text)
-    except AssemblyError:
+    except (AssemblyError, ValueError, LookupError):
         return Instruction(text.split()[0] if text.split() else "s_nop", (), {}, text, 0, None)
 
 

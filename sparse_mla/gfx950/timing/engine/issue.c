@@ -11,7 +11,7 @@ When earliest(const Constants* k, const Cu* cu, const Simd* s, const WaveState* 
   u32 first = d->address / CHUNK, last = (d->address + d->bytes - 1) / CHUNK;
   if (w->chunk == NO_CHUNK ? last != first : last != w->chunk) later(&x, w->next_chunk, C_DEPENDENCY, 1);
   if (d->port == SALU) later(&x, w->scalar_ready, C_DEPENDENCY, 1);
-  if (d->port == BRANCH) later(&x, w->branch_ready, C_DEPENDENCY, 1);
+  if (d->port == BRANCH && d->scalar) later(&x, w->branch_ready, C_DEPENDENCY, 1);
   if (d->port == VALU) {
     if (d->kind == K_MFMA && x.at + 2 * d->lead < s->pipe_free) later(&x, s->pipe_free, C_MFMA, 0);
     if (d->kind == K_PACKED) later(&x, s->shadow_until, C_MFMA, 0);
@@ -26,6 +26,7 @@ When earliest(const Constants* k, const Cu* cu, const Simd* s, const WaveState* 
   if (d->port == LDS && s->n_lds >= k->lds_queue) later(&x, s->lds[(s->n_lds - k->lds_queue) % LDS_RING], C_LDS, 0);
   if (d->port == VMEM) {
     if (cu->vmem_at) later(&x, cu->vmem_at + k->slot, C_ARBITRATION, 0);
+    if (x.at > cu->vmem_at + k->vmem_idle && s->valu_wave == w->id && s->valu_at + k->valu_to_memory == x.at) later(&x, x.at + k->vmem_wake, C_DEPENDENCY, 0);
     if (s->n_vmem >= k->vmem_queue && s->vmem[(s->n_vmem - k->vmem_queue) % VMEM_RING] > x.at && cu->address_free > x.at + k->vmem_backlog)
       later(&x, s->vmem_at + k->vmem_pace, C_BANDWIDTH, 0);
     if (cu->address_free > x.at + k->vmem_full) later(&x, cu->vmem_at + k->vmem_pace, C_BANDWIDTH, 0);
@@ -55,6 +56,8 @@ void issue(const Constants* k, Simd* s, WaveState* w, const Desc* d, u64 t, int 
     if (w->chunk != NO_CHUNK || chunk != start) w->next_chunk = (start != chunk ? t : w->issued) + k->fetch_next;
     w->chunk = chunk;
   }
+  // Behind a branch nothing is fetched before it is decided.
+  if (d->port == BRANCH && !taken && w->next_chunk < t + k->branch_taken) w->next_chunk = t + k->branch_taken;
   w->issued = t;
   if (d->port == VALU) {
     if (t == s->valu_at && s->valu_count) ++s->valu_count;

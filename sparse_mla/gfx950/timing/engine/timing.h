@@ -13,7 +13,7 @@ typedef struct {           // one static instruction; classes.py fills it in
   u8 hold;                 // cycles that the SIMD's vector ALU takes nothing else
   u8 pair;                 // second VALU in its slot: 0 never, 1 with any that pairs, 2 only with those of 1
   u8 port_hold;            // cycles that the SIMD's port takes nothing else, from any wave
-  u8 scalar;               // a vector instruction that writes a scalar register: holds back the wave's scalar ones
+  u8 scalar;               // a vector instruction that writes a scalar register, or a branch that reads one (VCC, EXEC)
   u8 dwords;               // of data, a lane
   u8 to_lds;
   u8 priority;             // s_setprio's, 255 for all others
