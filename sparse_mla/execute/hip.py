@@ -22,6 +22,8 @@ from sparse_mla.gfx950.decode import Code, decode
 from sparse_mla.gfx950.dispatch import pack_arguments
 from sparse_mla.gfx950.isa import ARCHES
 from sparse_mla.gfx950.machine import Launched, Memory, launch
+from sparse_mla.gfx950.timing import Device, Timing, simulate
+from sparse_mla.gfx950.timing.device import device as device_named
 
 Shape = int | Sequence[int]
 PRINTF_BYTES = 1 << 20  # of one launch
@@ -32,7 +34,7 @@ class UserKernel:
 
     def __init__(self, name: str, kernel: Kernel, types: list[Parameter] | None, source: str = "") -> None:
         self.name, self.kernel, self.types, self.source = name, kernel, types, source
-        self._decoded: dict[bool, Code] = {}
+        self._decoded: dict[tuple[bool, bool], Code] = {}
 
     def __repr__(self) -> str:
         written = [x.written for x in self.types] if self.types else [f"{a.size} bytes" for a in self.kernel.explicit_arguments]
@@ -47,19 +49,34 @@ class UserKernel:
         raise InputError(f"{self.name} needs its shape: call {self.name}[grid, block](...)")
 
     def _launch(
-        self, grid: Shape, block: Shape, /, *values: Any, dynamic_lds: int = 0, sanitize: bool = False, threads: int | None = None
+        self,
+        grid: Shape,
+        block: Shape,
+        /,
+        *values: Any,
+        dynamic_lds: int = 0,
+        sanitize: bool = False,
+        trace: bool = False,
+        threads: int | None = None,
     ) -> Launched:
         """Runs the kernel. `dynamic_lds`: bytes of `extern __shared__`. Gives exact counts; prints what the kernel prints."""
         memory = Memory()
         kernarg, printed = self._arguments(values, memory)
-        if sanitize not in self._decoded:
-            self._decoded[sanitize] = decode(self.kernel, sanitize=frozenset() if sanitize else None)
+        if (sanitize, trace) not in self._decoded:
+            self._decoded[sanitize, trace] = decode(self.kernel, sanitize=frozenset() if sanitize else None, trace=trace)
         try:
-            code = self._decoded[sanitize]
+            code = self._decoded[sanitize, trace]
             return launch(code, _shape(grid), _shape(block), kernarg, memory, dynamic_lds=dynamic_lds, threads=threads)
         finally:
             for text in _printed(printed, memory):
                 print(text, end="")
+
+    def time(
+        self, grid: Shape, block: Shape, /, *values: Any, dynamic_lds: int = 0, device: str | Device = "mi355x", band: bool = True
+    ) -> Timing:
+        """Runs such a launch, and models how long a device takes for it: microseconds with their band, waits, counters."""
+        launched = self._launch(grid, block, *values, dynamic_lds=dynamic_lds, trace=True)
+        return simulate([launched], device_named(device) if isinstance(device, str) else device, band=band)
 
     def debug(
         self, grid: Shape, block: Shape, /, *values: Any, workgroup: Sequence[int] = (0, 0, 0), dynamic_lds: int = 0
