@@ -47,7 +47,7 @@ def gap(first: str, second: str, before: str = "s_nop 15\ns_nop 15") -> int:
     return int(at[-2] - at[-3])
 
 
-def pace(line: str, n: int = 64, **how: int) -> float:
+def pace(line: str, n: int = 64) -> float:
     """Cycles an instruction in a stream of the same ones, of a wave in the middle of it."""
-    at = issues(timed("\n".join([line] * n), **how))
+    at = issues(timed("\n".join([line] * n)))
     return float(at[n - 1] - at[n // 4]) / (n - 1 - n // 4)
