@@ -6,11 +6,13 @@ import json
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from sparse_mla.cli import main
 from sparse_mla.errors import InputError
+from sparse_mla.execute.hip import hip
 from sparse_mla.execute.published import PAIRS, beside_published, published
 from sparse_mla.execute.timing import TimedResult, own_slots, time_kernel
 from sparse_mla.gfx950.timing import CAUSES, device
@@ -131,3 +133,21 @@ def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(given["split"]) == set(CAUSES)
     assert main(["time", "base", "--device", "mi999"]) == 2
     assert "mi999" in capsys.readouterr().err
+
+
+STRIDED = """#include <hip/hip_runtime.h>
+__global__ void copy(const float* in, float* out, int stride) {
+  int i = blockIdx.x * blockDim.x + threadIdx.x;
+  out[i] = in[i * stride];
+}
+"""
+
+
+def test_a_kernel_of_ones_own() -> None:
+    """A copy that reads a line a lane takes longer than one that reads whole lines, and reads 32 times as many."""
+    copy, n, given = hip(STRIDED).copy, 1 << 17, np.zeros(1 << 22, np.float32)
+    near, far = (copy.time(n // 256, 256, given, np.zeros(n, np.float32), stride, band=False) for stride in (1, 32))
+    assert near.low == near.microseconds < far.microseconds
+    reads = [x.kernels[0].counters["TCP_TCC_READ_REQ_sum"] for x in (near, far)]
+    assert reads == [n * 4 // 128, n]
+    assert near.kernels[0].counters["TCC_EA0_WRREQ_64B_sum"] == n * 4 // 64
