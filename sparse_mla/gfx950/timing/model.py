@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ctypes as c
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from sparse_mla.errors import InputError
-from sparse_mla.gfx950.assembly import Kernel
+from sparse_mla.gfx950.assembly import Instruction, Kernel
 from sparse_mla.gfx950.machine import Launched
 from sparse_mla.gfx950.timing.classes import describe
 from sparse_mla.gfx950.timing.counters import COUNTERS, counters
@@ -21,6 +21,7 @@ from sparse_mla.gfx950.trace import Trace
 
 CAUSES = ("issue", "arbitration", "dependency", "mfma", "lds", "memory", "bandwidth", "barrier", "launch")
 _N = len(CAUSES)
+Describe = Callable[[Sequence[Instruction], Device, str], np.ndarray]
 INSTRUCTION = np.dtype([(name, "i8") for name in ("hit", "latency", "stall", "idle")] + [("cause", "i8", _N)])
 WAVE = np.dtype(
     [(name, "u4") for name in ("workgroup", "wave", "xcd", "se", "cu", "simd", "slot", "pad")]
@@ -109,11 +110,14 @@ def occupancy(kernel: Kernel, waves: int, lds_bytes: int, device: Device) -> Occ
     return Occupancy(per_simd, groups, limiter)
 
 
-def simulate(launches: Sequence[Launched], device: Device, *, band: bool = True, memory: str = "model") -> Timing:
+def simulate(
+    launches: Sequence[Launched], device: Device, *, band: bool = True, memory: str = "model", described: Describe = describe
+) -> Timing:
     """Times launches that run one after the other on one device; each must have been traced (decode(trace=True)).
 
     `band`: also time them at both ends of all uncertain constants, else `low` and `high` are the value. `memory`: "model" or
-    "fixed", one latency for all accesses. Raises InputError for a launch without a trace, or one that fits no CU.
+    "fixed", one latency for all accesses. `described` says what instructions ask of the issue rules; another than `describe`
+    times other instructions than there are. Raises InputError for a launch without a trace, or one that fits no CU.
     """
     if not launches:
         raise InputError("no launches to time")
@@ -124,7 +128,7 @@ def simulate(launches: Sequence[Launched], device: Device, *, band: bool = True,
     devices = [device, device.low(), device.high()] if band else [device]
     library()
     with ThreadPoolExecutor(len(devices)) as threads:  # the engine lets go of the interpreter
-        results = list(threads.map(lambda on: _simulate(launches, on, memory, traced=on is device), devices))
+        results = list(threads.map(lambda on: _simulate(launches, on, memory, described, traced=on is device), devices))
     times = [result[-1].end / on.value("clock") * 1e6 for result, on in zip(results, devices, strict=True)]
     kernels = results[0]
     total = sum((kernel.waves["cause"].sum(axis=0) for kernel in kernels), np.zeros(_N, np.int64))
@@ -142,7 +146,7 @@ def _zeros(size: int) -> np.ndarray:
     return np.zeros(size + 64, np.uint8)
 
 
-def _simulate(launches: Sequence[Launched], device: Device, memory: str, traced: bool) -> tuple[Timed, ...]:
+def _simulate(launches: Sequence[Launched], device: Device, memory: str, described: Describe, traced: bool) -> tuple[Timed, ...]:
     of, lib, k = device.cycles, library(), constants(device)
     xcds, ses = of("xcds"), of("ses")
     cus = xcds * ses * of("cus")
@@ -168,17 +172,25 @@ def _simulate(launches: Sequence[Launched], device: Device, memory: str, traced:
     for one, n_groups, n_waves in zip(launches, groups_of, waves_of, strict=True):
         state["groups"][:] = 0
         state["address_free"][:] = 0
-        done.append(_launch(lib, chip, one, device, start, n_groups, n_waves, traced))
+        descs = described(one.kernel.instructions, device, one.kernel.arch)
+        done.append(_launch(lib, chip, one, descs, device, start, n_groups, n_waves, traced))
         start = done[-1].end + of("launch_gap")
     return tuple(done)
 
 
 def _launch(
-    lib: c.CDLL, chip: Chip, one: Launched, device: Device, start: int, n_groups: int, n_waves: int, traced: bool
+    lib: c.CDLL,
+    chip: Chip,
+    one: Launched,
+    descs: np.ndarray,
+    device: Device,
+    start: int,
+    n_groups: int,
+    n_waves: int,
+    traced: bool,
 ) -> Timed:
     of, trace = device.cycles, _trace(one)
     fits = occupancy(one.kernel, n_waves, one.lds_bytes, device)
-    descs = describe(one.kernel.instructions, device, one.kernel.arch)
     blocks = np.array(trace.blocks, np.uint32).reshape(-1, 2)
     access = ((trace.accesses["space"] > 0) + (trace.accesses["cache"] << 4)).astype(np.uint8)
     streams, offsets = np.ascontiguousarray(trace.streams, np.uint32), np.ascontiguousarray(trace.offsets, np.uint64)
