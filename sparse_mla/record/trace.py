@@ -1,6 +1,7 @@
 """What follows from the executed instructions of a thread trace: sums over waves, a wave's states, what its waits waited for.
 
-The rules are those by which recordings of real devices come out: tests compute every one of them from real files.
+Tests compute all of it from real recordings. Sums, waits and numbers of waves come out exactly; states, which the hardware writes
+down by itself, in 98.9 to 99.98 % of the cycles.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def timeline(events: list[list[int]], begin: int, end: int) -> list[list[int]]:
             add(STALL, stalled)
             add(EXEC, duration - late - stalled)
         free = max(free, time + duration)
-    add(WAIT, end - free)
+    add(IDLE, end - free)
     return spans
 
 

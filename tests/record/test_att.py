@@ -2,11 +2,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from sparse_mla.errors import RecordingError
-from sparse_mla.record import att
+from sparse_mla.record import att, trace
 from sparse_mla.record.schema import CAUSES, Recording, same
 from tests.record import samples
 from tests.record.made import LISTING, RUNS, made
@@ -103,6 +104,21 @@ def test_what_is_written_has_the_identities_of_a_trace(tmp_path: Path) -> None:
     assert stats.loc[3].tolist()[3:7] == [2, 416, 416, 0]
 
 
+def test_idle_ends_with_the_last_of_what_overlaps() -> None:
+    waves = pd.DataFrame({"dispatch": 1, "wave": [0, 1], "begin": [0, 90]})
+    events = [(0, 4, 0, 20, 0), (0, 8, 0, 4, 1), (0, 16, 0, 4, 2), (0, 40, 4, 8, 2), (1, 100, 0, 4, 0)]
+    frame = pd.DataFrame(events, columns=["wave", "time", "stall", "duration", "pc"]).assign(dispatch=1)
+    found = trace.recount(frame, waves).drop(columns="dispatch")
+    assert found.to_numpy().tolist() == [[0, 2, 24, 0, 4 + 10], [1, 1, 4, 0, 0], [2, 2, 12, 4, 16]]
+
+
+def test_a_waves_states_follow_from_its_instructions() -> None:
+    wait, valu, end = 9, 6, 11
+    events = [[8, valu, 4, 8], [20, wait, 12, 12], [32, wait, 8, 8], [40, valu, 0, 12], [44, valu, 8, 12], [60, end, 4, 40]]
+    # Idle, stall, issue and gap, two waits, issues of which one overlaps the next's stall, a gap, the end, nothing.
+    assert trace.timeline(events, 0, 104) == [[1, 8], [4, 4], [2, 8], [3, 12], [3, 8], [2, 20], [3, 40], [1, 4]]
+
+
 def test_a_recording_written_twice_leaves_nothing_of_the_first(tmp_path: Path) -> None:
     (folder, _) = att.write(made(), tmp_path)
     recording = made()
@@ -179,9 +195,13 @@ def test_real_folders_are_read_and_written_back(folder: Path, tmp_path: Path) ->
     assert identities(back) == executed
     ours, theirs = (read_json(x / "code.json")["code"] for x in (back, folder))
     assert ours == theirs
+    agree = cycles = 0
     for name in read_names(folder):
         ours, theirs = (read_json(x / name)["wave"] for x in (back, folder))
+        states = [np.repeat(*np.transpose(wave["timeline"]))[: wave["end"] - wave["begin"]] for wave in (ours, theirs)]
+        agree, cycles = agree + (states[0] == states[1]).sum(), cycles + len(states[0])
         assert {k: v for k, v in ours.items() if k != "timeline"} == {k: v for k, v in theirs.items() if k != "timeline"}
+    assert agree / cycles > 0.989
     assert read_json(back / "realtime.json") == read_json(folder / "realtime.json")
 
 

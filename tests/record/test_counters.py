@@ -79,6 +79,10 @@ def test_reads_that_seem_negative_count_as_none() -> None:
     assert metrics(reads, Chip("gfx942", 8, 304, 2100), 1) == {"read from memory": 128 * 10 + 32}
 
 
+def test_writes_of_32_and_of_64_bytes() -> None:
+    assert metrics({"TCC_EA0_WRREQ_sum": 5, "TCC_EA0_WRREQ_64B_sum": 3}, MI355X, 1) == {"written to memory": 3 * 64 + 2 * 32}
+
+
 def test_a_metric_is_as_certain_as_its_least_certain_input() -> None:
     frame = derive(made()).set_index(["dispatch", "metric"])
     assert frame.kind[1, "cycles per MFMA"] == "modelled"  # busy cycles are

@@ -118,6 +118,7 @@ def test_every_wave_and_cycle_is_accounted_for() -> None:
         assert len(waves) == 2 * GROUPS
         assert list(waves.workgroup) == [0, 0, 1, 1, 2, 2]
         assert list(waves.part) == [0, 1] * 3
+        assert list(waves.se) == [0, 0, 4, 4, 8, 8], "a workgroup a die, in turn, each of which has four shader engines"
         assert (waves[list(CAUSES)].sum(axis=1) == waves.end - waves.begin).all()
         assert instructions[list(CAUSES)].to_numpy().sum() == (waves.end - waves.begin).sum()
         assert len(tables["occupancy"]) == 2 * len(waves)

@@ -85,6 +85,8 @@ def _change(path: Path, statement: str) -> None:
 ENDLESS = "DROP VIEW kernels; CREATE VIEW kernels AS WITH RECURSIVE r(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM r) "
 ENDLESS += "SELECT x AS start, x AS dispatch_id FROM r"
 
+SEVERAL = "DROP VIEW kernels; CREATE VIEW kernels AS SELECT start, dispatch_id, dispatch_id AS guid FROM rocpd_kernel_dispatch"
+
 
 @pytest.mark.parametrize(
     "statement, words",
@@ -99,6 +101,7 @@ ENDLESS += "SELECT x AS start, x AS dispatch_id FROM r"
         ("UPDATE rocpd_kernel_dispatch* SET start = 'soon'", "row 0 of kernels has no name, dispatch_id, start or end"),
         ("UPDATE rocpd_kernel_dispatch* SET extdata = 3 WHERE id = 2", "3' is not a JSON object"),
         (ENDLESS, "interrupted"),
+        (SEVERAL, "kernels has 2 processes; read their files one by one"),
     ],
 )
 def test_damage_is_named(tmp_path: Path, statement: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
