@@ -239,6 +239,7 @@ def test_pointing_shows_what_a_click_would_choose(show: Show) -> None:
     assert tip.is_hidden()
     _, x, n = runs(page, 0)[4]
     page.mouse.move(*(a + b for a, b in zip(origin(page), (x + n // 2, AXIS + 10), strict=True)))
+    assert tip.is_visible()
     assert "v_mfma_f32_16x16x32_bf16" in tip.inner_text()
     assert "waited 16 cycles (mfma), 20 in all" in tip.inner_text()
     assert get(page, "selected") is None
@@ -408,7 +409,9 @@ def test_python_can_choose_and_move(show: Show) -> None:
 
 def test_a_view_that_is_taken_down_listens_no_more(show: Show) -> None:
     page = show("timeline", traits(SMALL))
-    page.evaluate("cleanup(); document.getElementById('cell').replaceChildren(); model.set('selected', 2)")
+    said = "const detail = document.querySelector('.wave-timeline-detail'); "
+    gone = "cleanup(); document.getElementById('cell').replaceChildren(); model.set('selected', 2); return detail.textContent"
+    assert page.evaluate(f"() => {{ {said} {gone} }}") == "No instruction is chosen."
     frames(page)  # a script error would fail the fixture
 
 
