@@ -208,6 +208,8 @@ def write(recording: Recording, folder: str | Path, prefix: str = "") -> list[Pa
             put("string", id=i + 1, string=text)
         put("info_node", id=1, hash=0, machine_id="none", system_name=recording.manifest.tool, hostname=kind)
         made: set[tuple[str, int]] = set()
+        numbers = {name: i + 1 for i, name in enumerate(recording["counters"].name.unique())}
+        counters = {n: frame.to_dict("records") for n, frame in recording["counters"].groupby("dispatch")}
 
         def once(table: str, number: int, **row: Any) -> int:
             if (table, number) not in made:
@@ -251,9 +253,9 @@ def write(recording: Recording, folder: str | Path, prefix: str = "") -> list[Pa
                 group_segment_size=d.get("lds"), **sizes, region_name_id=2, event_id=d["dispatch"],
                 extdata=json.dumps({"kind": kind} | {name: d[name] for name in _EXTRA if name in d}),
             )  # fmt: skip
-            for c in recording["counters"].query(f"dispatch == {d['dispatch']}").to_dict("records"):
+            for c in counters.get(d["dispatch"], ()):
                 known = COUNTERS.get(c["name"])
-                number = list(dict.fromkeys(recording["counters"].name)).index(c["name"]) + 1
+                number = numbers[c["name"]]
                 once(
                     "info_pmc", number, nid=1, pid=pid, agent_id=agent, target_arch="GPU", name=c["name"], symbol=c["name"],
                     description=known.about if known else "", units=known.unit if known else "", value_type="ABS",

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from sparse_mla.errors import RecordingError
+from sparse_mla.files import folder as profiles
 from sparse_mla.record.schema import TABLES, Manifest, Recording, Table
 
 LIMIT = 1 << 30  # bytes of one table when unpacked; a small file may claim to hold more than any machine has
@@ -62,6 +63,17 @@ def load(folder: str | Path) -> Recording:
         if len(frame) != count:
             raise RecordingError(f"{file} has {len(frame)} rows; the manifest says {count}")
     return Recording(manifest, tables)
+
+
+def kept(kernel: str, case: str, device: str = "mi355x") -> Recording:
+    """A recording of the repository, emulated and modelled: profiles/emulated/<device>/<kernel>/<case>. Raises RecordingError,
+    listing those that there are."""
+    root = profiles("profiles") / "emulated"
+    path = root / device / kernel / case
+    if not (path / "manifest.json").is_file():
+        there = ", ".join(str(found.parent.relative_to(root)) for found in sorted(root.rglob("manifest.json")))
+        raise RecordingError(f"no recording {path.relative_to(root)} is kept; there are: {there or 'none'}")
+    return load(path)
 
 
 def read_json(path: Path) -> Any:
