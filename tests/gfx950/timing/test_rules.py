@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sparse_mla.gfx950.timing import CAUSES, simulate
+from sparse_mla.errors import InputError
+from sparse_mla.gfx950.timing import CAUSES, occupancy, simulate
+from sparse_mla.gfx950.timing.model import FIXED_LATENCY
 from tests.gfx950.timing.micro import MI355X, gap, issues, pace, timed, traced
 
 BF16_16, BF16_32 = "v_mfma_f32_16x16x32_bf16", "v_mfma_f32_32x32x16_bf16"
@@ -145,11 +147,14 @@ def test_two_waves_of_a_simd(line: str, each: int) -> None:
 
 
 def test_no_second_vector_instruction_while_a_matrix_one_runs() -> None:
-    plain = "v_add_f32 v40, v41, v42\n" * 64
-    both = timed(plain, waves=8).counters["SQ_ACTIVE_INST_VALU2"]
-    matrix = f"{BF16_32} v[16:31], v[0:3], v[4:7], v[16:31]\n" + "v_add_f32 v40, v41, v42\n" * 4
-    assert both > 200
-    assert timed(matrix * 16, waves=8).counters["SQ_ACTIVE_INST_VALU2"] < 64
+    # Of three waves of each SIMD, the first runs matrix instructions while the others add.
+    def seconds(matrix: str) -> int:
+        first = "v_readfirstlane_b32 s0, v0\ns_cmp_gt_u32 s0, 255\ns_cbranch_scc1 add\n" + matrix * 64 + "s_endpgm\n"
+        one = timed(first + "add:\n" + "v_add_f32 v40, v41, v42\n" * 100, waves=12)
+        return one.counters["SQ_ACTIVE_INST_VALU2"]
+
+    assert seconds("s_nop 7\n") > 300
+    assert seconds(f"{BF16_32} v[16:31], v[0:3], v[4:7], v[16:31]\n") < 8
 
 
 def test_a_barrier_lets_go_when_the_last_wave_is_there() -> None:
@@ -168,6 +173,50 @@ def test_waits_are_for_what_they_cover() -> None:
     for left, cycles in ((1, 52), (0, 60)):
         at = issues(timed(f"v_mov_b32 v0, 0\n{reads}s_waitcnt lgkmcnt({left})\nv_mov_b32 v12, 0", lds=1024))
         assert at[5] - at[2] == cycles
+
+
+def test_loads_come_back_in_order() -> None:
+    resource = "s_mov_b32 s4, 0\ns_mov_b32 s5, 0\ns_mov_b32 s6, 0\ns_mov_b32 s7, 0x27000\nv_mov_b32 v0, 0\n"  # of no bytes
+    loads = "s_nop 15\nbuffer_load_dwordx4 v[4:7], v0, s[4:7], 0 offen\nbuffer_load_dwordx4 v[8:11], v0, s[4:7], 0 offen\n"
+    for left, behind in ((1, 0), (0, 16)):  # the address unit takes the second 16 cycles later
+        at = issues(timed(f"{resource}{loads}s_waitcnt vmcnt({left})\nv_mov_b32 v12, 0"))
+        assert at[9] - at[6] == FIXED_LATENCY + behind
+
+
+@pytest.mark.parametrize(
+    "waves, vgprs, lds, per_simd, groups, limiter",
+    [
+        (4, 64, 0, 8, 8, "waves"),
+        (4, 65, 0, 7, 7, "VGPRs"),
+        (4, 512, 0, 1, 1, "VGPRs"),
+        (1, 128, 81920, 4, 2, "LDS"),
+        (1, 128, 81921, 4, 1, "LDS"),
+        (16, 128, 1, 4, 1, "VGPRs"),
+    ],
+)
+def test_what_fits_a_cu(waves: int, vgprs: int, lds: int, per_simd: int, groups: int, limiter: str) -> None:
+    text = "v_exp_f32 v0, v1\n" * 50
+    one = timed(text, groups=256 * groups + 256, waves=waves, vgprs=vgprs, lds=lds)
+    fits = occupancy(one.launched.kernel, waves, lds, MI355X)
+    assert (fits.waves_per_simd, fits.groups_per_cu, fits.limiter) == (per_simd, groups, limiter)
+    most = 0
+    for cu in np.unique(one.waves[["xcd", "se", "cu"]]):
+        here = one.waves[(one.waves["wave"] == 0) & (one.waves[["xcd", "se", "cu"]] == cu)]
+        times = np.sort(np.concatenate([2 * here["begin"] + 1, 2 * here["end"]]))
+        begins = np.isin(times, 2 * here["begin"] + 1)
+        most = max(most, int(np.cumsum(np.where(begins, 1, -1)).max()))
+    assert most == groups
+    with pytest.raises(InputError, match="does not fit a CU"):
+        occupancy(one.launched.kernel, waves, 163841, MI355X)
+
+
+def test_workgroups_go_round_the_chip() -> None:
+    one = timed("v_mov_b32 v0, 0", groups=512)
+    assert (one.waves["xcd"] == one.waves["workgroup"] % 8).all()
+    places, times = np.unique(one.waves[["xcd", "se", "cu"]][:256], return_counts=True)
+    assert (len(places), times.max()) == (256, 1)
+    engine = one.waves[(one.waves["xcd"] == 0) & (one.waves["se"] == 0)]
+    assert (np.diff(engine["begin"]) >= 16).all()
 
 
 def test_accounts_agree() -> None:
