@@ -17,6 +17,7 @@ import pandas as pd
 
 import sparse_mla
 from sparse_mla.build import csrc_dir
+from sparse_mla.build.toolchain import find_toolchain
 from sparse_mla.execute.timing import time_kernel
 from sparse_mla.gfx950.decode import row_of
 from sparse_mla.gfx950.machine import Launched
@@ -67,7 +68,12 @@ def from_timing(timing: Timing, *, kernel: str, case: dict[str, Any], result: di
         kinds=_KINDS,
         device=_device(timing.device),
         tool=f"sparse-mla {sparse_mla.__version__}",
-        versions={"sparse_mla": sparse_mla.__version__, "python": platform.python_version(), "numpy": np.__version__},
+        versions={
+            "sparse_mla": sparse_mla.__version__,
+            "compiler": find_toolchain().version,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+        },
         command=command,
         commit=_commit(),
         date=_date(),

@@ -10,7 +10,7 @@ import pytest
 
 from sparse_mla.gfx950.timing import CAUSES, Timing, device, simulate
 from sparse_mla.record import att, chrome, rocpd, rocprof_csv, store
-from sparse_mla.record.counters import derive
+from sparse_mla.record.counters import COUNTERS, derive
 from sparse_mla.record.from_emulator import counted, from_timing
 from sparse_mla.record.schema import TABLES, Recording, same
 from tests.gfx950.test_launch import PROLOGUE
@@ -83,6 +83,7 @@ def test_the_models_own_counts_agree() -> None:
         exact = counted(one.launched)
         both = exact.keys() & one.counters.keys()
         assert {"SQ_WAVES", "SQ_INSTS_VALU"} <= both
+        assert set(one.counters) <= set(COUNTERS), "each has a unit and a meaning"
         assert {name: one.counters[name] for name in both} == {name: exact[name] for name in both}
 
 
