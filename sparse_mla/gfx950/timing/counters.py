@@ -1,6 +1,6 @@
 """Counters of a timed launch under rocprof's names: counts are exact, what passed in cycles is modelled.
 
-Meanings and units: research on rocprof's counter definitions (ROCm's counter_defs.yaml). Sums over all instances, as rocprofv3
+Meanings and units: counter_defs.yaml of the ROCm profiler SDK. Sums over all instances, as rocprofv3
 writes them. SQ_WAVE_CYCLES, SQ_WAIT_*, SQ_ACTIVE_INST_* and SQ_BUSY_CU_CYCLES are in units of 4 cycles.
 """
 
@@ -17,7 +17,7 @@ COUNTERS = {
     "SQ_WAVES": 1, "SQ_BUSY_CYCLES": 1, "SQ_BUSY_CU_CYCLES": 4, "SQ_WAVE_CYCLES": 4, "SQ_WAIT_ANY": 4, "SQ_WAIT_INST_ANY": 4,
     "SQ_WAIT_INST_LDS": 4, "SQ_VALU_MFMA_BUSY_CYCLES": 1, "SQ_LDS_IDX_ACTIVE": 1, "SQ_LDS_BANK_CONFLICT": 1,
     "SQ_ACTIVE_INST_ANY": 4, "SQ_ACTIVE_INST_VALU": 4, "SQ_ACTIVE_INST_SCA": 4, "SQ_ACTIVE_INST_LDS": 4,
-    "SQ_ACTIVE_INST_VMEM": 4, "SQ_ACTIVE_INST_FLAT": 4, "SQ_ACTIVE_INST_MISC": 4, "SQ_ACTIVE_INST_VALU2": 1, "SQ_IFETCH": 1,
+    "SQ_ACTIVE_INST_VMEM": 4, "SQ_ACTIVE_INST_MISC": 4, "SQ_ACTIVE_INST_VALU2": 1,
 }  # fmt: skip
 _UNITS = ("VALU", "SALU", "SMEM", "LDS", "VMEM", "BRANCH")
 

@@ -31,7 +31,7 @@ typedef struct { u64 hit, latency, stall, idle, cause[CAUSES]; } InstructionTime
 typedef struct { u32 workgroup, wave, xcd, se, cu, simd, slot, pad; u64 begin, end, cause[CAUSES]; } WaveTime;
 typedef struct { u32 wave, pc; u64 time; u32 stall, duration; u8 category, cause, pad[6]; } Traced;
 enum { X_WAVES, X_BUSY, X_BUSY_CU, X_WAVE_CYCLES, X_WAIT_ANY, X_WAIT_INST_ANY, X_WAIT_INST_LDS, X_MFMA_BUSY, X_LDS_ACTIVE, X_LDS_CONFLICT,
-       X_ACTIVE_ANY, X_ACTIVE_VALU, X_ACTIVE_SCA, X_ACTIVE_LDS, X_ACTIVE_VMEM, X_ACTIVE_FLAT, X_ACTIVE_MISC, X_VALU2, X_IFETCH, COUNTERS };
+       X_ACTIVE_ANY, X_ACTIVE_VALU, X_ACTIVE_SCA, X_ACTIVE_LDS, X_ACTIVE_VMEM, X_ACTIVE_MISC, X_VALU2, COUNTERS };
 
 typedef struct {
   const Desc* descs;
@@ -100,7 +100,7 @@ static void charge(Wave* w, u64 until, u8 cause, u8 idle) {
 static const u8 ATT_CATEGORY[] = {6, 6, 6, 6, 2, 1, 5, 4, 4, 4, 8, 9, 9, 9, 11};   // by kind
 
 // The wave's instruction is over at `until`; its own `cost` goes to `cause`.
-static void record(LaunchTime* l, Wave* w, u64 until, u8 cause, int whole_is_stall, u8 category) {
+static void record(const Chip* c, LaunchTime* l, Wave* w, u64 until, u8 cause, int whole_is_stall, u8 category) {
   u64 cost = until > w->reached ? until - w->reached : 0, time = w->reached - w->stall;
   InstructionTime* x = &l->instructions[w->pc];
   u64 duration = w->stall + cost, stall = whole_is_stall ? duration : w->stall;
@@ -119,7 +119,7 @@ static void record(LaunchTime* l, Wave* w, u64 until, u8 cause, int whole_is_sta
     total[i] += w->cause[i];
     if (w->cause[i] > w->cause[most]) most = (u8)i;
   }
-  if (w->cu < 32 && w->cu % 8 == l->traced_cu && l->n_events < l->capacity)
+  if (w->cu < c->k->ses * c->k->cus && w->cu % c->k->cus == l->traced_cu && l->n_events < l->capacity)
     l->events[l->n_events++] = (Traced){w->number, w->pc, time, (u32)stall, (u32)duration, category, most, {0}};
   for (u32 i = 0; i < CAUSES; ++i) w->cause[i] = 0;
   w->idle = w->stall = 0;
@@ -139,7 +139,7 @@ static u64 fetch(Chip* c, LaunchTime* l, u32 cu, u32 pc, u64 t) {
   u32 line = l->descs[pc].address / 64;
   u32* at = &l->fetched[(cu / 2) * l->n_lines];
   u32 from_start = (u32)(t - l->start) + 1;
-  if (!at[line]) { at[line] = from_start + c->k->first_fetch - c->k->first_instruction; l->counters[X_IFETCH]++; }
+  if (!at[line]) at[line] = from_start + c->k->first_fetch - c->k->first_instruction;
   return at[line] > from_start ? l->start + at[line] - 1 : t;
 }
 
@@ -311,7 +311,7 @@ static void barrier(Chip* c, LaunchTime* l, Wave* w, u64 t) {
     Wave* o = &c->pool[g->members[i]];
     if (o->group != w->group || !o->at_barrier) continue;
     o->at_barrier = 0;
-    record(l, o, t + c->k->barrier, C_BARRIER, 1, 9);
+    record(c, l, o, t + c->k->barrier, C_BARRIER, 1, 9);
     for (u32 p = 0; p < PORTS; ++p)
       if (o->rules.ready[p] < t + c->k->barrier) o->rules.ready[p] = t + c->k->barrier;
     ++o->pc;
@@ -321,17 +321,17 @@ static void barrier(Chip* c, LaunchTime* l, Wave* w, u64 t) {
   }
 }
 
-static void step(Chip* c, LaunchTime* l, Wave* w, u64 t) {
+// What the wave does at t. Returns when it comes again, 0 where something else decides that.
+static u64 step(Chip* c, LaunchTime* l, Wave* w, u64 t) {
   const Constants* k = c->k;
-  if (w->ending) { end_wave(c, l, w, t); return; }
+  if (w->ending) { end_wave(c, l, w, t); return 0; }
   const Desc* d = &l->descs[w->pc];
   CuState* x = &c->cus[w->cu];
   Simd* s = &x->simds[w->simd].simd;
   When at = earliest(k, &x->shared, s, &w->rules, d);
   if (at.at > t) {
     charge(w, at.at, at.cause, at.idle);
-    push(c, at.at, w);
-    return;
+    return at.at;
   }
   charge(w, t, at.cause, at.idle);
   run_through(l, w->cu, w->pc, t);
@@ -342,17 +342,16 @@ static void step(Chip* c, LaunchTime* l, Wave* w, u64 t) {
     w->at_barrier = 1;
     ++c->groups[w->group].arrived;
     barrier(c, l, w, t);
-    return;
+    return 0;
   }
   if (d->kind == K_END) {
     u64 until = t + k->endpgm;
     if (w->vm_last > until) until = w->vm_last;
-    record(l, w, until, C_LAUNCH, 0, 11);
+    record(c, l, w, until, C_LAUNCH, 0, 11);
     w->ending = 1;
     ++c->groups[w->group].ended;
-    push(c, until, w);
     barrier(c, l, w, t);
-    return;
+    return until;
   }
   if (d->port == LDS || d->port == VMEM || d->kind == K_SMEM) memory(c, l, x, w, d, t);
   if (d->kind == K_BRANCH && last && w->at < w->end) taken = l->blocks[*w->at][0] != pc + 1;
@@ -360,8 +359,9 @@ static void step(Chip* c, LaunchTime* l, Wave* w, u64 t) {
   if (d->kind == K_MFMA) l->counters[X_MFMA_BUSY] += d->pipe;
   if (d->port == VALU && s->valu_count == 2) l->counters[X_VALU2]++;
   static const u8 ACTIVE[] = {X_ACTIVE_VALU, X_ACTIVE_SCA, X_ACTIVE_LDS, X_ACTIVE_VMEM, X_ACTIVE_MISC, X_ACTIVE_MISC};
-  l->counters[ACTIVE[d->port]] += k->slot;
-  l->counters[X_ACTIVE_ANY] += k->slot;
+  u32 active = d->port == VALU && !d->pipe ? d->hold : k->slot;
+  l->counters[ACTIVE[d->port]] += active;
+  l->counters[X_ACTIVE_ANY] += active;
   if (d->kind == K_WAIT) {
     u8 cause;
     u32 queued;
@@ -374,19 +374,19 @@ static void step(Chip* c, LaunchTime* l, Wave* w, u64 t) {
     for (u32 p = 0; p < PORTS; ++p)
       if (w->rules.ready[p] < until) w->rules.ready[p] = until;
     if (d->priority < 4) w->priority = d->priority;
-    record(l, w, until, cause, 1, 9);
+    record(c, l, w, until, cause, 1, 9);
   } else if (d->kind == K_NOP) {
-    record(l, w, t + d->next[NONE], C_DEPENDENCY, 1, 9);
+    record(c, l, w, t + d->next[NONE], C_DEPENDENCY, 1, 9);
   } else {
     u8 category = ATT_CATEGORY[d->kind];
     if (d->kind == K_BRANCH && taken) category = 7;
     if (d->port == VMEM && d->buffer) category = 3;
-    record(l, w, t + (d->kind == K_BRANCH ? k->slot : d->next[NONE]), C_ISSUE, 0, category);
+    record(c, l, w, t + (d->kind == K_BRANCH ? k->slot : d->next[NONE]), C_ISSUE, 0, category);
   }
   ++w->pc;
   if (last || taken) {
     next_block(l, w);
-    if (l->failed) return;
+    if (l->failed) return 0;
     if (taken) {
       u64 ready = fetch(c, l, w->cu, w->pc, t);
       if (ready > t)
@@ -395,7 +395,7 @@ static void step(Chip* c, LaunchTime* l, Wave* w, u64 t) {
   }
   When next = earliest(k, &x->shared, s, &w->rules, &l->descs[w->pc]);
   charge(w, next.at, next.cause, next.idle);
-  push(c, next.at, w);
+  return next.at;
 }
 
 // Times one launch that may start at l->start. Returns 0, or 1 where a stream does not fit the code.
@@ -413,10 +413,10 @@ u32 time_launch(Chip* c, LaunchTime* l) {
   for (u32 xcd = 0; xcd < k->xcds; ++xcd)
     while (start_group(c, l, xcd, l->start)) {}
   while (c->n_heap && !l->failed) {
-    Event e = c->heap[0];
-    Event last = c->heap[--c->n_heap];
-    if (c->n_heap) sink(c->heap, c->n_heap, 0, last);
-    step(c, l, &c->pool[e.wave], e.key >> 20);
+    Wave* w = &c->pool[c->heap[0].wave];   // stays at the top meanwhile: nothing that it starts comes before it
+    u64 again = step(c, l, w, c->heap[0].key >> 20);
+    Event e = again ? (Event){key_of(again, w), w->id} : c->heap[--c->n_heap];
+    if (c->n_heap) sink(c->heap, c->n_heap, 0, e);
   }
   for (u32 i = 0; i < n_cus; ++i) l->counters[X_BUSY_CU] += c->cus[i].busy;
   return l->failed;
