@@ -14,7 +14,8 @@ from sparse_mla.gfx950.trace import KINDS, LINE_BYTES, SCALAR_LINE_BYTES, SPACES
 @dataclass(frozen=True)
 class Accesses:
     """Arrays [access], by wave (workgroup * waves of one + wave) and in program order. `phases`: LDS service phases, of which
-    `extra` are due to conflicts; `lanes`: active ones. `lines` [all lines]: `count` of them for each access, in order."""
+    `extra` are due to conflicts; `lanes`: active ones. `lines` [all lines]: `count` of them for each access, in order.
+    `place`: of the record in trace.streams."""
 
     wave: NDArray[np.int64]
     pc: NDArray[np.int64]
@@ -23,6 +24,7 @@ class Accesses:
     lanes: NDArray[np.int64]
     count: NDArray[np.int64]
     lines: NDArray[np.uint32]
+    place: NDArray[np.int64]
 
 
 def accesses(trace: Trace) -> Accesses:
@@ -58,7 +60,7 @@ def accesses(trace: Trace) -> Accesses:
     count = head & 255
     starts = np.cumsum(count) - count
     lines = words[np.repeat(place + 1 - starts, count) + np.arange(count.sum())]
-    return Accesses(waves, pc, head >> 8 & 255, head >> 16 & 255, (head >> 24) + 1 & 255, count, lines)
+    return Accesses(waves, pc, head >> 8 & 255, head >> 16 & 255, (head >> 24) + 1 & 255, count, lines, place)
 
 
 def buffer_of(trace: Trace, pc: NDArray[np.int64], lines: NDArray[np.uint32]) -> NDArray[np.int64]:
