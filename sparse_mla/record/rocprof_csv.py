@@ -172,28 +172,40 @@ class _Plain(float):
 
 
 def read(folder: str | Path) -> Recording:
-    """The dispatches, counters and the first GPU of every rocprofv3 CSV file below `folder`.
+    """The dispatches, counters and the first GPU of every rocprofv3 CSV file below `folder`: one run, in any number of passes.
 
-    Raises RecordingError, naming file, row and column, for what cannot be read; a folder without such files too.
+    Raises RecordingError, naming file, row and column, for what cannot be read, for a folder without such files, and for files
+    that are not of one run: the same dispatch twice, or under two names.
     """
     folder = Path(folder)
-    traces, counts = sorted(folder.rglob("*kernel_trace*.csv")), sorted(folder.rglob("*counter_collection*.csv"))
+    traces, counts = sorted(folder.rglob("*kernel_trace.csv")), sorted(folder.rglob("*counter_collection.csv"))
     if not traces and not counts:
         raise RecordingError(f"{folder} has no *_kernel_trace.csv and no *_counter_collection.csv")
     dispatches: dict[int, dict[str, Any]] = {}
     counters: list[dict[str, Any]] = []
-    kinds = set()
+    kinds: set[str] = set()
+    seen: dict[Any, Path] = {}
+
+    def once(key: Any, path: Path, what: str) -> None:
+        if seen.setdefault(key, path) != path:
+            raise RecordingError(f"{path} and {seen[key]} both have {what}; read the runs one by one")
+
     for path in traces:
         for row in _rows(path, _TRACE):
             if "start" not in row or "end" not in row:
                 raise RecordingError(f"{path} lacks column Start_Timestamp or End_Timestamp")
             row["kernel"], kind = unmarked(row["kernel"])
+            once(row["dispatch"], path, f"dispatch {row['dispatch']}")
             dispatches[row["dispatch"]] = row
             kinds.add(kind)
     for path in counts:
         for row in _rows(path, _COUNTERS):
             row = {"start": 0, "end": 0} | row  # the first versions wrote counters without times
             row["kernel"], row["kind"] = unmarked(row["kernel"])
+            once((row["dispatch"], row["name"]), path, f"{row['name']} of dispatch {row['dispatch']}")
+            if (known := dispatches.get(row["dispatch"])) and known["kernel"] != row["kernel"]:
+                names = f"{row['kernel']:.60}, before {known['kernel']:.60}"
+                raise RecordingError(f"{path}: dispatch {row['dispatch']} is {names}; read the runs one by one")
             counters.append({key: row.pop(key) for key in ("name", "value", "kind")} | {"dispatch": row["dispatch"]})
             if not traces:
                 kinds.add(counters[-1]["kind"])

@@ -112,21 +112,45 @@ def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
         rocprof_csv.read(tmp_path)
 
 
+def test_passes_of_one_run_are_joined_and_two_runs_are_not(tmp_path: Path) -> None:
+    recording = made()
+    for i, name in enumerate(("SQ_WAVES", "SQ_INSTS_MFMA")):
+        some = recording["counters"].query(f"name == '{name}'")
+        one_pass = {"dispatches": recording["dispatches"], "counters": some}
+        rocprof_csv.write(Recording(recording.manifest, one_pass), tmp_path / f"pass_{i}")
+        if i:
+            (tmp_path / "pass_1/modelled_kernel_trace.csv").unlink()
+    assert len(rocprof_csv.read(tmp_path)["counters"]) == 4
+    other = recording["dispatches"].assign(kernel=["decode_partial", "another"])
+    rocprof_csv.write(Recording(recording.manifest, one_pass | {"dispatches": other}), tmp_path / "pass_1")
+    with pytest.raises(RecordingError, match=r"pass_1/.*kernel_trace.csv and .*pass_0/.* both have dispatch 1; read the runs one"):
+        rocprof_csv.read(tmp_path)
+    (tmp_path / "pass_1/modelled_kernel_trace.csv").unlink()
+    with pytest.raises(RecordingError, match="dispatch 2 is another, before decode_reduce; read the runs one by one"):
+        rocprof_csv.read(tmp_path)
+
+
+# AMD's documentation has files of several runs beside each other.
+REAL = ["gfx950_rocm72", "gfx950_rmsnorm", "hipkittens_lds/ds_write_b64", "hipkittens_lds/ds_read_b128"]
+REAL += [f"sdk_docs_rocm{v}/{kind}.csv" for v in (63, 70) for kind in ("kernel_trace", "counter_collection")]
+
+
 @samples.needed
-@pytest.mark.parametrize(
-    "folder", ["gfx950_rocm72", "gfx950_rmsnorm", "sdk_docs_rocm63", "sdk_docs_rocm70", "hipkittens_lds/ds_write_b64"]
-)
-def test_real_files_are_read(folder: str) -> None:
-    path = samples.ROOT / "rocprofv3-csv" / folder
+@pytest.mark.parametrize("place", REAL)
+def test_real_files_are_read(place: str, tmp_path: Path) -> None:
+    path = samples.ROOT / "rocprofv3-csv" / place
+    if path.is_file():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+        path = tmp_path
     recording = rocprof_csv.read(path)
     assert recording.kind("dispatches") == "measured"
     counters = [pd.read_csv(file) for file in path.glob("*counter_collection.csv")]
     assert len(recording["counters"]) == sum(map(len, counters))
     if counters:
         assert recording["counters"].value.sum() == sum(f.Counter_Value.sum() for f in counters)
-    traces = [pd.read_csv(file) for file in path.glob("*kernel_trace*.csv")] or counters
-    assert set(recording["dispatches"].dispatch) == {x for f in traces for x in f.Dispatch_Id}
-    if folder == "gfx950_rocm72":
+    traces = [pd.read_csv(file) for file in path.glob("*kernel_trace.csv")] or counters
+    assert list(recording["dispatches"].dispatch) == list(dict.fromkeys(x for f in traces for x in f.Dispatch_Id))
+    if place == "gfx950_rocm72":
         device = recording.manifest.device
         assert (device["arch"], device["xcds"], device["cus"], device["lds_kb"]) == ("gfx950", 8, 256, 160)
         assert recording["dispatches"].grid_x[0] == 524288
