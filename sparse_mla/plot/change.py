@@ -88,8 +88,8 @@ def sensitivity_figure(rows: pd.DataFrame, now: float, n: int = 12, *, title: st
     first = rows.iloc[0]
     finding = (
         f"Of {len(rows)} uncertain constants {first.constant} matters most: {first.fast:.2f} to {first.slow:.2f} us, "
-        f"{now:.2f} us with its value of {first.value:g} {first.unit}; {int((rows.swing < 0.01 * now).sum())} move the time by less "
-        "than 1 %."
+        f"{now:.2f} us with its value of {first.value:g} {first.unit}; "
+        f"{int((rows.swing < 0.01 * now).sum())} move the time by less than 1 %."
     )
     return Figure(fig, title, finding, "modelled", source, rows.drop(columns="kind"))
 
