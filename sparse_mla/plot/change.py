@@ -13,7 +13,7 @@ LESS, MORE = (SERIES[0], ""), (SERIES[1], "///")
 _CERTAIN = ("measured", "emulated", "published", "modelled")  # a figure of two kinds has the less certain one's mark
 
 
-def compare_figure(rows: pd.DataFrame, n: int = 14, *, title: str, source: str) -> Figure:
+def compare_figure(rows: pd.DataFrame, *, title: str, source: str, n: int = 14) -> Figure:
     """The `n` first rows of analyse.compare.compare_time, compare_counters or compare_launches: after minus before."""
     rows = rows.reset_index(drop=True)
     shown, unit = rows.head(n), rows.unit.iloc[0]
@@ -69,7 +69,7 @@ def what_if_figure(rows: pd.DataFrame, *, title: str, source: str) -> Figure:
     return Figure(fig, title, finding + ".", "modelled", source, rows.drop(columns="kind").dropna(axis=1, how="all"))
 
 
-def sensitivity_figure(rows: pd.DataFrame, now: float, n: int = 12, *, title: str, source: str) -> Figure:
+def sensitivity_figure(rows: pd.DataFrame, now: float, *, title: str, source: str, n: int = 12) -> Figure:
     """Microseconds between the two ends of each uncertain constant, around the time `now`. `rows`: what
     analyse.what_if.sensitivity gives."""
     shown = rows.head(n)

@@ -12,7 +12,7 @@ from sparse_mla.plot.style import CARD, KINDS, MAGNITUDE, SERIES, canvas
 _MONO = "DejaVu Sans Mono"
 
 
-def banks_figure(rows: pd.DataFrame, n: int = 24, *, title: str, source: str) -> Figure:
+def banks_figure(rows: pd.DataFrame, *, title: str, source: str, n: int = 24) -> Figure:
     """The `n` first rows of analyse.banks.bank_conflicts or by_line: a heat map over banks, and the passes of an access."""
     shown = rows.head(n)
     labels = [
