@@ -1,5 +1,7 @@
 """Everything on a recording of the base kernel, executed and modelled here: frames agree with each other and with the run."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -93,7 +95,7 @@ def test_occupancy_is_what_the_model_reached(recording: Recording) -> None:
 
 def test_figures_of_all_of_it(recording: Recording) -> None:
     frame = instructions(recording)
-    words = {"title": "t", "source": "base"}
+    words: Any = {"title": "t", "source": "base"}
     figures = [
         hot_figure(hot_lines(frame), **words),
         hot_figure(hot_instructions(frame, "stall"), **words),
