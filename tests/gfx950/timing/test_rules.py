@@ -217,6 +217,52 @@ def test_workgroups_go_round_the_chip() -> None:
     assert (len(places), times.max()) == (256, 1)
     engine = one.waves[(one.waves["xcd"] == 0) & (one.waves["se"] == 0)]
     assert (np.diff(engine["begin"]) >= 16).all()
+    wide = timed("v_mov_b32 v0, 0", groups=256, waves=8, vgprs=64).waves
+    engine = wide[(wide["xcd"] == 0) & (wide["se"] == 0) & (wide["wave"] == 0)]
+    assert (np.diff(engine["begin"]) == 32).all()
+
+
+WIDE = "v_add_f32_e64 v0, v1, v2\n"  # 8 bytes
+
+
+def test_instructions_come_in_pieces_of_32_bytes() -> None:
+    aligned, across = (issues(timed(before + WIDE * 60)) for before in ("", "v_mov_b32 v3, 0\n"))
+    assert (aligned[56] - aligned[24]) / 32 == pytest.approx(4)
+    # Each fourth instruction begins in one piece and ends in the next, and waits 4 cycles for that.
+    assert (across[57] - across[25]) / 32 == pytest.approx(5)
+    # Behind a branch that is not taken, nothing is fetched for 20 cycles: the third instruction ends beyond the piece.
+    fallen = issues(timed("s_cmp_lg_u32 s0, s0\ns_nop 15\ns_cbranch_scc1 on\n" + WIDE * 4 + "on:\n"))
+    assert [int(x - fallen[2]) for x in fallen[3:6]] == [4, 8, 20]
+
+
+def test_code_that_no_wave_reached_yet_is_fetched() -> None:
+    jump = "s_branch on\n" + WIDE * 100 + "on:\nv_mov_b32 v3, 0\n"
+    at = issues(timed(jump))
+    assert at[1] - at[0] == MI355X.value("first_fetch") - MI355X.value("first_instruction") + 20
+    one = timed(jump, groups=512, lds=163840)  # one of a CU after the other
+    first = one.instructions[101]
+    assert first["hit"] == 512
+    assert first["idle"] < 512 * 150  # every second one finds it there
+
+
+def test_a_wave_ends_when_its_stores_are_done() -> None:
+    resource = "s_mov_b32 s4, 0\ns_mov_b32 s5, 0\ns_mov_b32 s6, 0\ns_mov_b32 s7, 0x27000\nv_mov_b32 v0, 0\n"
+    one = timed(f"{resource}buffer_store_dword v0, v0, s[4:7], 0 offen")
+    assert one.waves["end"][0] == issues(one)[5] + FIXED_LATENCY
+    quick = timed("v_mov_b32 v0, 0")
+    assert quick.waves["end"][0] == issues(quick)[-1] + 20
+
+
+SCALED = "v_mfma_scale_f32_16x16x128_f8f6f4 v[{0}:{1}], v[0:{2}], v[8:{3}], v[{0}:{1}], v90, v91 op_sel_hi:[0,0,0]{4}"
+
+
+@pytest.mark.parametrize("registers, formats, cycles, hold, shadow", [(8, "", 32, 16, 44), (4, " cbsz:4 blgp:4", 16, 12, 28)])
+def test_scaled_matrix_instructions(registers: int, formats: str, cycles: int, hold: int, shadow: int) -> None:
+    lines = [SCALED.format(first, first + 3, registers - 1, 7 + registers, formats) for first in (16, 32)]
+    at = issues(timed("\n".join(lines * 16)))
+    assert (at[31] - at[3]) / 28 == pytest.approx(cycles, rel=0.02)
+    assert gap(lines[0], "v_mov_b32 v80, 0") == hold
+    assert gap(lines[0], "v_pk_mul_f32 v[80:81], v[82:83], v[84:85]") == shadow
 
 
 def test_accounts_agree() -> None:
