@@ -150,7 +150,8 @@ _DEVICE = {  # of an agent's `extdata`
     "lds_kb": "lds_size_in_kb",
 }  # fmt: skip
 _STEPS = 1_000_000  # of SQLite's machine between looks at whether a query of a foreign file goes on for too long
-_LOOKS = 300
+_LOOKS = 100  # and one more for every _BYTES of the file
+_BYTES = 100_000
 
 
 def _schema(guid: str) -> Iterator[str]:
@@ -270,12 +271,12 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     """A database that nothing can change and whose queries end. What SQLite finds wrong becomes a RecordingError."""
     if not path.is_file():
         raise RecordingError(f"{path} is not a file")
-    looks = 0
+    looks, allowed = 0, _LOOKS + path.stat().st_size // _BYTES
 
     def look() -> bool:
         nonlocal looks
         looks += 1
-        return looks > _LOOKS
+        return looks > allowed
 
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as db:
