@@ -44,10 +44,15 @@ def prepared(
     acc_shape, ml_shape = workspace_shape(inputs.rows, inputs.heads, split_k)
     acc = torch.full(acc_shape, torch.nan, dtype=torch.float32 if partials == "fp32" else torch.bfloat16)
     ml = torch.full(ml_shape, torch.nan)
+    arrivals = None
+    if 1 < split_k <= spec.one_launch:
+        arrivals = torch.zeros(inputs.rows, -(-inputs.heads // spec.head_block), dtype=torch.int32)
     steps = []
     for launched in spec.launches(inputs.rows, inputs.heads, split_k, partials):
         memory = Memory()
-        params = pack(inputs, out=out, lse=lse, partial_acc=acc, partial_ml=ml, split_k=split_k, place=memory.map)
+        params = pack(
+            inputs, out=out, lse=lse, partial_acc=acc, partial_ml=ml, arrivals=arrivals, split_k=split_k, place=memory.map
+        )
         steps.append(Prepared(launched, bytes(params), memory))
     return out, lse, steps
 

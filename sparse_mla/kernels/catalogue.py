@@ -25,7 +25,8 @@ class KernelLaunch:
 
 @dataclass(frozen=True)
 class KernelSpec:
-    """A decode kernel: one launch when a row stays whole, two (partial, reduce) when rows are split along their tokens."""
+    """A decode kernel: one launch when a row stays whole, two (partial, reduce) when rows are split along their tokens; or one
+    that counts arrivals, in a workspace that is zero before and after it."""
 
     name: str
     about: str
@@ -36,6 +37,8 @@ class KernelSpec:
     head_block: int  # heads of a workgroup; a part of a block is padded
     tile: int  # tokens taken at a time
     block: int = 256
+    reduce_heads: int = 1  # heads of a workgroup of the second launch
+    one_launch: int = 1  # up to this split the part of a row that comes last merges them all, without a second launch
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -47,10 +50,10 @@ class KernelSpec:
         head_blocks = -(-heads // self.head_block)
         if split_k == 1:
             return (KernelLaunch(*self.fused, (rows, head_blocks, 1), self.block),)
-        return (
-            KernelLaunch(*self.partial[partials], (rows, head_blocks, split_k), self.block),
-            KernelLaunch(*self.reduce[partials], (rows, heads, 1), self.block),
-        )
+        parts = KernelLaunch(*self.partial[partials], (rows, head_blocks, split_k), self.block)
+        if split_k <= self.one_launch:
+            return (parts,)
+        return parts, KernelLaunch(*self.reduce[partials], (rows, -(-heads // self.reduce_heads), 1), self.block)
 
     def check(self, inputs: DecodeInputs, split_k: int = 1, partials: str = "fp32") -> None:
         """Refuse what this kernel cannot do. Shapes and dtypes are the inputs' own check."""
@@ -65,7 +68,7 @@ class KernelSpec:
             )
 
 
-_PARTIAL, _REDUCE = "decode/split_partial.hip", "decode/split_reduce.hip"
+_PARTIAL, _REDUCE, _PRODUCT = "decode/split_partial.hip", "decode/split_reduce.hip", "decode/product.hip"
 CATALOGUE: dict[str, KernelSpec] = {
     spec.name: spec
     for spec in (
@@ -78,6 +81,18 @@ CATALOGUE: dict[str, KernelSpec] = {
             splits=(1, 2, 4, 8, 16),
             head_block=16,
             tile=32,
+        ),
+        KernelSpec(
+            name="product",
+            about="every wave takes whole tiles of its own: no barrier in the loop, V transposed on its way out of LDS",
+            fused=("mla_decode_product_fused", _PRODUCT),
+            partial={"fp32": ("mla_decode_product_split", _PRODUCT)},
+            reduce={"fp32": ("mla_decode_product_reduce", _PRODUCT)},
+            splits=(1, 2, 3, 4, 6, 8, 12, 16),
+            head_block=16,
+            tile=32,
+            reduce_heads=4,
+            one_launch=4,
         ),
     )
 }

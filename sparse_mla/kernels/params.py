@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from ctypes import Structure, c_float, c_int32, c_int64, c_uint64
+from ctypes import Structure, c_float, c_int32, c_int64, c_uint32, c_uint64
 
 import torch
 
 from sparse_mla.kernels.inputs import DecodeInputs, Segment
+
+
+class Divisor(Structure):
+    """Division by a number that stays the same, for numbers below 2**31: n // divisor == (2 * n * magic >> 32) >> shift."""
+
+    _fields_ = [(name, c_uint32) for name in ("magic", "shift")]
+
+    @classmethod
+    def by(cls, divisor: int) -> Divisor:
+        """`divisor` from 1 to 2**31: magic is 2**(31 + shift) / divisor, rounded up, with shift the least that keeps it exact."""
+        shift = (divisor - 1).bit_length()
+        return cls((1 << 31 + shift) // divisor + 1, shift)
 
 
 class SegmentParams(Structure):
@@ -17,6 +29,7 @@ class SegmentParams(Structure):
         *((name, c_uint64) for name in ("cache", "indices", "indptr")),
         ("block_stride", c_int64),  # bytes
         *((name, c_int32) for name in ("num_slots", "block_size")),
+        ("block", Divisor),
     ]
 
 
@@ -24,12 +37,13 @@ class DecodeParams(Structure):
     """Addresses, strides in elements, and sizes; `bytes(params)` is the kernel's argument block."""
 
     _fields_ = [
-        *((name, c_uint64) for name in ("q", "out", "lse", "attn_sink", "partial_acc", "partial_ml")),
+        *((name, c_uint64) for name in ("q", "out", "lse", "attn_sink", "partial_acc", "partial_ml", "arrivals")),
         *((name, c_int64) for name in ("q_row_stride", "q_head_stride", "out_row_stride", "out_head_stride")),
         ("main", SegmentParams),
         ("extra", SegmentParams),
         *((name, c_int32) for name in ("rows", "heads", "split_k")),
         ("scale", c_float),
+        ("split", Divisor),
     ]
 
 
@@ -53,6 +67,7 @@ def _segment(segment: Segment | None, name: str, place: Place) -> SegmentParams:
         block_stride=cache.layout.block_stride,
         num_slots=cache.num_slots,
         block_size=cache.layout.block_size,
+        block=Divisor.by(cache.layout.block_size),
     )
 
 
@@ -63,6 +78,7 @@ def pack(
     lse: torch.Tensor | None = None,
     partial_acc: torch.Tensor | None = None,
     partial_ml: torch.Tensor | None = None,
+    arrivals: torch.Tensor | None = None,
     split_k: int = 1,
     place: Place = device_address,
 ) -> DecodeParams:
@@ -78,6 +94,7 @@ def pack(
         attn_sink=at(inputs.attn_sink, "attn_sink"),
         partial_acc=at(partial_acc, "partial_acc"),
         partial_ml=at(partial_ml, "partial_ml"),
+        arrivals=at(arrivals, "arrivals"),
         q_row_stride=inputs.q.stride(0),
         q_head_stride=inputs.q.stride(1),
         out_row_stride=out.stride(0),
@@ -88,4 +105,5 @@ def pack(
         heads=inputs.heads,
         split_k=split_k,
         scale=inputs.scale,
+        split=Divisor.by(split_k),
     )

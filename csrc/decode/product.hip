@@ -1,0 +1,82 @@
+// The product kernels. Grid (rows, blocks of 16 heads, split_k), 256 threads. A whole row is written at once. Parts of a row are left
+// in the workspace: for the part of the row that comes last, where the launch has counters of arrivals, else for a second launch.
+#if defined(__gfx950__)
+#include "product_merge.h"
+
+using namespace product;
+
+template <bool SPLIT> __device__ __forceinline__ void decode(Shared& lds, const DecodeParams& p) {
+  const int tid = threadIdx.x, row = blockIdx.x, head0 = blockIdx.y * BLOCK_HEADS;
+  const int wave = uniform(tid / WAVE_SIZE), lane = tid % WAVE_SIZE, split = SPLIT ? blockIdx.z : 0;
+  const Row work = row_of(p, row);
+  const int begin = SPLIT ? divide(split * work.tiles, p.split) : 0;
+  const int end = SPLIT ? divide((split + 1) * work.tiles, p.split) : work.tiles;
+  float sink = 0.0f;
+  if constexpr (!SPLIT)
+    sink = sink_of(p, head0 + lane % 16);
+  Online state = {};
+  state.max = NO_MAX;
+  attend(state, work, head0 + lane % 16, begin + wave, end, lds.tile[wave], lds.tile[0], wave, lane);
+  leave(lds, state, wave, lane);
+  __syncthreads();
+
+  const int first_head = HEADS_PER_WAVE * wave, heads = min(HEADS_PER_WAVE, p.heads - head0 - first_head);
+  Part parts[HEADS_PER_WAVE];
+  merge_waves(parts, lds, first_head, lane);
+  if constexpr (!SPLIT) {
+#pragma unroll
+    for (int i = 0; i < HEADS_PER_WAVE; ++i)
+      if (i < heads)
+        finish(p, row, head0 + first_head + i, parts[i], broadcast_lane(sink, first_head + i), lane);
+    return;
+  }
+  const int64_t first_part = (static_cast<int64_t>(row) * p.split_k + split) * p.heads + head0 + first_head;
+  float* const acc = static_cast<float*>(p.partial_acc);
+#pragma unroll
+  for (int i = 0; i < HEADS_PER_WAVE; ++i) {
+    const int64_t at = first_part + i;
+    if (i >= heads)
+      break;
+    if (lane == 0)
+      store_unaligned(p.partial_ml + at * 2, f32x2{parts[i].max, parts[i].sum});
+#pragma unroll
+    for (int quad = 0; quad < QUADS; ++quad)
+      *reinterpret_cast<f32x4*>(acc + at * HEAD_DIM + 4 * (WAVE_SIZE * quad + lane)) = parts[i].acc[quad];
+  }
+  if (p.arrivals == nullptr)
+    return;
+
+  // The workgroup of a row and head block that arrives last merges them all: it needs nobody to be resident. Its fence pairs with
+  // those of the others; all stores of a workgroup are in its XCD's L2 when thread 0 writes that back.
+  __syncthreads();
+  if (tid == 0) {
+    uint32_t* const arrivals = p.arrivals + row * gridDim.y + blockIdx.y;
+    const uint32_t before = __hip_atomic_fetch_add(arrivals, 1u, __ATOMIC_ACQ_REL, __HIP_MEMORY_SCOPE_AGENT);
+    lds.last = before + 1 == static_cast<uint32_t>(p.split_k);
+    if (lds.last) // ready for the next launch
+      __hip_atomic_store(arrivals, 0u, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
+  }
+  __syncthreads();
+  if (!lds.last)
+    return;
+  __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "agent");
+  merge_parts<HEADS_PER_WAVE, 4>(p, row, head0 + first_head, heads, lane);
+}
+
+extern "C" __global__ __launch_bounds__(THREADS, 1) void mla_decode_product_fused(const DecodeParams p) {
+  __shared__ Shared lds;
+  decode<false>(lds, p);
+}
+
+extern "C" __global__ __launch_bounds__(THREADS, 1) void mla_decode_product_split(const DecodeParams p) {
+  __shared__ Shared lds;
+  decode<true>(lds, p);
+}
+
+// The second launch of a split decode: grid (rows, blocks of 4 heads), a head a wave.
+extern "C" __global__ __launch_bounds__(THREADS, 1) void mla_decode_product_reduce(const DecodeParams p) {
+  const int wave = uniform(threadIdx.x / WAVE_SIZE), head = blockIdx.y * WAVES + wave;
+  if (head < p.heads)
+    merge_parts<1, MAX_SPLIT>(p, blockIdx.x, head, 1, threadIdx.x % WAVE_SIZE);
+}
+#endif

@@ -1,0 +1,347 @@
+// The product kernel: sparse-MLA decode in which every wave works alone.
+//
+// The idea. One workgroup of four waves takes a row and 16 heads, as in the base design, but a wave takes whole tiles of 32 tokens
+// for itself, all 512 output dims of them: no barrier inside the loop, one merge of four partial softmaxes behind it.
+//   K goes from memory straight into the registers in which MFMA wants it: a lane brings 16 bytes of one token at a time, and the
+//     order in which dims meet is free as long as Q comes in the same one. fp8 pairs become bf16 pairs in one scaled conversion.
+//   S^T = K Q^T, not S = Q K^T: a lane then holds scores of one head only, its P stays where PV wants it, and no value changes lanes.
+//   V is the same registers, written to the wave's own LDS once and read transposed (ds_read_b64_tr_b16): O^T = V^T P^T.
+//   The maximum is raised only when a score passes it by 2^8 (then the accumulators are rescaled, rarely); the sum of a row's
+//     weights is one more MFMA, against ones. So the softmax of a tile is 8 exponentials and some packed arithmetic.
+//   The next tile's bytes are on their way while this one is multiplied, its slots one tile longer.
+//
+// The layout. Lane l = 16 g + m. K: token m of 16, dims as `dim_of_slot` says. V in LDS: [32 tokens][64 slots of 8 dims] bf16, slots
+// of token t exchanged by XOR with `bank_key(t)`: 8 lanes that write the same slot of 8 tokens fill all 32 write banks, and 32 lanes
+// that read two slots of 8 tokens all 64 read banks.
+//
+// The price. 512 registers hold one wave a SIMD, and 128 KiB of LDS one workgroup a CU: latency is hidden by the loads in flight,
+// 18 KiB a wave and 73 KiB a CU, not by other waves.
+#pragma once
+#include "cache_layout.h"
+#include "decode_params.h"
+#include "gfx950.h"
+
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+namespace product {
+
+constexpr int THREADS = 256;
+constexpr int WAVES = THREADS / WAVE_SIZE;
+constexpr int BLOCK_HEADS = 16;
+constexpr int TILE_TOKENS = 32;
+constexpr int STRIPS = TILE_TOKENS / 16;   // a strip is 16 tokens: the height of an MFMA
+constexpr int PIECES = DATA_BYTES / 64;    // 64 bytes of each of 16 tokens, 16 bytes a lane, are one load
+constexpr int SLOTS = HEAD_DIM / 8;        // 16 bytes of bf16
+constexpr int Q_PIECES = SLOTS / 4;        // 16 heads, 4 slots: an MFMA's B
+constexpr int OUT_TILES = HEAD_DIM / 16;
+constexpr int ROW_BYTES = HEAD_DIM * 2;
+constexpr int WAVE_LDS = TILE_TOKENS * ROW_BYTES;
+constexpr int AHEAD = 6;                   // V tiles read ahead of the MFMA that takes them
+constexpr uint32_t ALL = 0xffffffff;       // every token of a tile attends
+constexpr float RESCALE_AT = 8.0f;         // log2: weights stay below 2^8, far from any limit of bf16 or fp32
+constexpr float NO_MAX = -3.402823466e38f; // finite: see base_tile.h
+
+static_assert(ROPE_OFFSET == GROUPS * 64 && PIECES == GROUPS + 2, "a piece is one fp8 group, or half of the bf16 part");
+
+// The first of the 8 dims in a slot. Piece i < 7 gives a lane fp8 dims 64 i + 16 g .. + 15: slots 8 i + g and 8 i + 4 + g. Pieces 7
+// and 8 give it bf16 dims 448 + 8 g .. + 7 and 480 + 8 g .. + 7: slots 56 + g and 60 + g.
+__device__ __forceinline__ int dim_of_slot(int four, int group) { // slot four + group, four a multiple of 4
+  return four < 8 * GROUPS ? (four & ~7) * 8 + 2 * (four & 4) + 16 * group : 8 * (four + group);
+}
+
+// The slot that holds a dim.
+__device__ __forceinline__ int slot_of_dim(int dim) {
+  const int eighth = dim >> 3;
+  return eighth < 8 * GROUPS ? (eighth & ~7) | (eighth & 1) << 2 | (eighth >> 1 & 3) : eighth;
+}
+
+__device__ __forceinline__ int bank_key(int token) { return (token & 7) << 1 | ((token >> 2 ^ token >> 3) & 1); }
+
+// Bytes of a tile on their way: of tokens m and 16 + m, this lane's 16 bytes of every piece, and the 8 scale bytes.
+struct Raw {
+  u32x4 data[STRIPS][PIECES];
+  u32x2 scale[STRIPS];
+};
+
+struct True {
+  static constexpr bool value = true;
+};
+struct False {
+  static constexpr bool value = false;
+};
+
+struct Span {
+  const int32_t* slots;
+  int length;
+};
+
+__device__ __forceinline__ int tiles_in(int length) { return static_cast<unsigned>(length + TILE_TOKENS - 1) / TILE_TOKENS; }
+
+__device__ __forceinline__ uint32_t divide(uint32_t n, Divisor by) { return __umulhi(2 * n, by.magic) >> by.shift; }
+
+// A row's work: tiles of the main segment, then of the extra one.
+struct Row {
+  const DecodeParams& p;
+  Span main, extra;
+  int main_tiles, tiles;
+};
+
+// Without a branch, so that both segments' ends are asked for at once: an absent one reads the other's, and is empty.
+__device__ __forceinline__ Row row_of(const DecodeParams& p, int row) {
+  const int32_t* const main = (p.main.indptr != nullptr ? p.main.indptr : p.extra.indptr) + row;
+  const int32_t* const extra = (p.extra.indptr != nullptr ? p.extra.indptr : p.main.indptr) + row;
+  const int ends[4] = {main[0], main[1], extra[0], extra[1]};
+  const bool has_main = p.main.indptr != nullptr && p.main.num_slots > 0;
+  const bool has_extra = p.extra.indptr != nullptr && p.extra.num_slots > 0;
+  Row work = {p, {p.main.indices + ends[0], has_main ? ends[1] - ends[0] : 0}, {p.extra.indices + ends[2], has_extra ? ends[3] - ends[2] : 0}};
+  work.main_tiles = tiles_in(work.main.length);
+  work.tiles = work.main_tiles + tiles_in(work.extra.length);
+  return work;
+}
+
+// This lane's entries of a tile's list. Past its end the last entry stands in; `fetch` knows.
+struct Listed {
+  int slot[STRIPS];
+};
+
+__device__ __forceinline__ void fetch_slots(Listed& listed, const Row& row, int tile, int m) { // phase: gather
+  const bool in_main = tile < row.main_tiles;
+  const Span span = in_main ? row.main : row.extra;
+  const int first = (in_main ? tile : tile - row.main_tiles) * TILE_TOKENS + m, last = span.length - 1;
+#pragma unroll
+  for (int s = 0; s < STRIPS; ++s) {
+    const uint32_t position = static_cast<uint32_t>(min(first + 16 * s, last));
+    listed.slot[s] = *reinterpret_cast<const int32_t*>(reinterpret_cast<const char*>(span.slots) + position * 4);
+  }
+}
+
+// What a token that does not attend has in place of a record.
+static __device__ const uint8_t NO_RECORD[DATA_BYTES] = {};
+
+// Where this lane finds its bytes of a tile, and which tokens attend.
+typedef const __attribute__((address_space(1))) uint8_t* Global; // or the compiler would take it for any kind of memory
+template <typename T> struct Loosely {
+  typedef T Vector __attribute__((aligned(8)));
+};
+template <typename T> using GlobalOf = const __attribute__((address_space(1))) typename Loosely<T>::Vector*;
+struct Source {
+  Global data[STRIPS], scale[STRIPS];
+  uint32_t valid; // bit t: token t attends
+};
+
+__device__ __forceinline__ Source locate(const Row& row, int tile, const Listed& listed, int m, int g) {
+  const bool in_main = tile < row.main_tiles;
+  const Segment& segment = in_main ? row.p.main : row.p.extra;
+  const int left = (in_main ? row.main.length : row.extra.length) - (in_main ? tile : tile - row.main_tiles) * TILE_TOKENS;
+  const uint32_t data_bytes = segment.block_size * DATA_BYTES;
+  const Global data_base = (Global)segment.cache + 16 * g, scale_base = (Global)segment.cache + data_bytes;
+  // A slot's record: block * block_stride + place * DATA_BYTES, with place = slot - block * block_size.
+  const int64_t data_step = segment.block_stride - data_bytes;
+  const int64_t scale_step = segment.block_stride - segment.block_size * SCALE_BYTES;
+  uint32_t slot[STRIPS];
+  Source source;
+  source.valid = 0;
+#pragma unroll
+  for (int s = 0; s < STRIPS; ++s) {
+    slot[s] = static_cast<uint32_t>(listed.slot[s]);
+    const uint64_t valid = __builtin_amdgcn_ballot_w64(slot[s] < static_cast<uint32_t>(segment.num_slots));
+    source.valid |= static_cast<uint32_t>(valid & 0xffff) << 16 * s;
+  }
+  source.valid &= left < TILE_TOKENS ? (1u << left) - 1 : ALL;
+#pragma unroll
+  for (int s = 0; s < STRIPS; ++s) {
+    const uint32_t block = divide(slot[s], segment.block);
+    source.data[s] = data_base + static_cast<uint64_t>(slot[s]) * DATA_BYTES + block * data_step;
+    source.scale[s] = scale_base + static_cast<uint64_t>(slot[s]) * SCALE_BYTES + block * scale_step;
+  }
+  if (UNLIKELY(source.valid != ALL)) // 0 * NaN is NaN, so a weight of zero would not keep a poisoned record out
+#pragma unroll
+    for (int s = 0; s < STRIPS; ++s)
+      if (!(source.valid >> (16 * s + m) & 1)) {
+        source.data[s] = (Global)NO_RECORD + 16 * g;
+        source.scale[s] = (Global)NO_RECORD;
+      }
+  return source;
+}
+
+constexpr int LOADS = STRIPS * (1 + PIECES); // of a tile, a lane: a strip's scales, then its pieces
+__device__ __forceinline__ void load(Raw& raw, const Source& source, int n) {
+  const int s = n / (1 + PIECES), i = n % (1 + PIECES) - 1;
+  if (i < 0)
+    raw.scale[s] = *(GlobalOf<u32x2>)source.scale[s];
+  else
+    raw.data[s][i] = *(GlobalOf<u32x4>)(source.data[s] + 64 * i);
+}
+
+__device__ __forceinline__ bf16x8 dequantise(uint32_t low, uint32_t high, float scale) { // phase: dequantise
+  const bf16x2 a = cvt_pk_bf16_fp8<0>(low, scale), b = cvt_pk_bf16_fp8<1>(low, scale);
+  const bf16x2 c = cvt_pk_bf16_fp8<0>(high, scale), d = cvt_pk_bf16_fp8<1>(high, scale);
+  return __builtin_shufflevector(__builtin_shufflevector(a, b, 0, 1, 2, 3), __builtin_shufflevector(c, d, 0, 1, 2, 3), 0, 1, 2, 3, 4, 5, 6, 7);
+}
+
+// What a lane keeps from tile to tile: of head m, dims of slots 2 n and 2 n + 1 (element 4 g + r of these 16), the maximum, and
+// the sum of weights (in every element).
+struct Online {
+  f32x4 acc[OUT_TILES], sum;
+  float max;
+};
+
+// Every wave wants all of Q, in the same registers: each loads a quarter and hands it on through LDS, for the address unit takes as
+// long for a load that hits L1 as for one that does not.
+// A head past the last one has the last one's, and its result is not stored.
+__device__ __forceinline__ void load_q(bf16x8 (&quarter)[Q_PIECES / WAVES], const DecodeParams& p, int row, int head, int wave, int g) { // phase: load q
+  const bf16* const at = p.q + row * p.q_row_stride + min(head, p.heads - 1) * p.q_head_stride;
+#pragma unroll
+  for (int i = 0; i < Q_PIECES / WAVES; ++i)
+    quarter[i] = load_unaligned<bf16x8>(at + dim_of_slot(4 * (Q_PIECES / WAVES * wave + i), g));
+}
+
+__device__ __forceinline__ void share_q(bf16x8 (&q)[Q_PIECES], const bf16x8 (&quarter)[Q_PIECES / WAVES], char* lds, int wave, int lane) {
+  bf16x8* const shared = reinterpret_cast<bf16x8*>(lds);
+#pragma unroll
+  for (int i = 0; i < Q_PIECES / WAVES; ++i)
+    shared[(Q_PIECES / WAVES * wave + i) * WAVE_SIZE + lane] = quarter[i];
+  __syncthreads();
+#pragma unroll
+  for (int i = 0; i < Q_PIECES; ++i)
+    q[i] = shared[i * WAVE_SIZE + lane];
+  __syncthreads();
+}
+
+// Largest of the four lanes that share a head. (clang 22 reads element 0 when an element of a vector is bit-cast: hence the names.)
+__device__ __forceinline__ float max_of_head(float x) { // phase: softmax
+  uint32_t bits = __builtin_bit_cast(uint32_t, x);
+  const auto halves = __builtin_amdgcn_permlane32_swap(bits, bits, false, false);
+  const uint32_t low = halves[0], high = halves[1];
+  bits = __builtin_bit_cast(uint32_t, __builtin_fmaxf(__builtin_bit_cast(float, low), __builtin_bit_cast(float, high)));
+  const auto quarters = __builtin_amdgcn_permlane16_swap(bits, bits, false, false);
+  const uint32_t even = quarters[0], odd = quarters[1];
+  return __builtin_fmaxf(__builtin_bit_cast(float, even), __builtin_bit_cast(float, odd));
+}
+
+// Tiles first, first + WAVES, ... < end of a row, for one wave and its 16 heads.
+__device__ __forceinline__ void attend(Online& state, const Row& row, int head, int first, int end, char* lds, char* q_lds, int wave, int lane) { // phase: none
+  const int m = lane % 16, g = lane / 16;
+  const float scale_log2 = row.p.scale * LOG2_E;
+  const int write_at = m * ROW_BYTES + (g ^ bank_key(m)) * 16;
+  const int read_row = 4 * g + (m >> 2);
+  const int read_at = read_row * ROW_BYTES + ((m >> 1 & 1) ^ bank_key(read_row)) * 16 + (m & 1) * 8;
+  const bf16x8 ones = {1, 1, 1, 1, 1, 1, 1, 1};
+
+  // What is used first is asked for first: a wave waits for loads in their order.
+  Raw raw;
+  Listed listed;
+  bf16x8 q[Q_PIECES], quarter[Q_PIECES / WAVES];
+  if (first < end)
+    fetch_slots(listed, row, first, m);
+  load_q(quarter, row.p, blockIdx.x, head, wave, g);
+  __builtin_amdgcn_sched_barrier(0);
+  Source source = {};
+  if (first < end) {
+    source = locate(row, first, listed, m, g);
+#pragma unroll
+    for (int n = 0; n < LOADS; ++n)
+      load(raw, source, n);
+    fetch_slots(listed, row, min(first + WAVES, end - 1), m);
+  }
+#pragma unroll
+  for (int n = 0; n < OUT_TILES; ++n)
+    asm("" : "+v"(state.acc[n])); // or the compiler would zero them twice: for waves with tiles, and for those without
+  share_q(q, quarter, q_lds, wave, lane);
+  const auto step = [&](int tile, auto more) {
+    f32x4 x[STRIPS] = {}; // phase: QK
+    const uint32_t valid = source.valid;
+#pragma unroll
+    for (int s = 0; s < STRIPS; ++s)
+#pragma unroll
+      for (int i = 0; i < SLOTS / 8; ++i) {
+        bf16x8 k[2];
+        if (i < GROUPS) {
+          const uint32_t bytes = raw.scale[s][i / 4];
+          const float scale = __builtin_bit_cast(float, i % 4 == 3 ? bytes >> 1 : bytes << (23 - 8 * (i % 4)));
+          k[0] = dequantise(raw.data[s][i][0], raw.data[s][i][1], scale);
+          k[1] = dequantise(raw.data[s][i][2], raw.data[s][i][3], scale);
+        } else {
+          k[0] = __builtin_bit_cast(bf16x8, raw.data[s][GROUPS]);
+          k[1] = __builtin_bit_cast(bf16x8, raw.data[s][GROUPS + 1]);
+        }
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+          *reinterpret_cast<bf16x8*>(lds + (write_at ^ ((i & 1) * 128 + h * 64)) + s * 16 * ROW_BYTES + (i >> 1) * 256) = k[h];
+          x[s] = mfma_16x16x32(k[h], q[2 * i + h], x[s]);
+        }
+      }
+    bf16x8 v[AHEAD]; // phase: PV
+    const auto value = [&](int n) {
+      const char* const at = lds + (read_at ^ ((n & 7) * 32)) + (n >> 3) * 256;
+      const bf16x4 low = read_transposed(at), high = read_transposed(at + 16 * ROW_BYTES);
+      return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
+    };
+    if constexpr (more.value)
+      source = locate(row, tile + WAVES, listed, m, g);
+    __builtin_amdgcn_wave_barrier(); // the compiler must not exchange reads and writes of the wave's own LDS
+#pragma unroll
+    for (int n = 0; n < AHEAD; ++n)
+      v[n] = value(n);
+    __builtin_amdgcn_sched_barrier(0);
+
+#pragma unroll
+    for (int s = 0; s < STRIPS; ++s) // phase: softmax
+      x[s] *= scale_log2;
+    if (UNLIKELY(valid != ALL)) {
+#pragma unroll
+      for (int s = 0; s < STRIPS; ++s)
+#pragma unroll
+        for (int r = 0; r < 4; ++r)
+          x[s][r] = valid >> (16 * s + 4 * g + r) & 1 ? x[s][r] : -__builtin_inff();
+    }
+    float most = x[0][0];
+#pragma unroll
+    for (int i = 1; i < 8; ++i)
+      most = __builtin_fmaxf(most, x[i / 4][i % 4]);
+    if (__builtin_amdgcn_ballot_w64(most > state.max + RESCALE_AT)) {
+      const float raised = __builtin_fmaxf(state.max, max_of_head(most)), alpha = exp2_approx(state.max - raised);
+      state.max = raised;
+      if (UNLIKELY(tile != first)) {
+        state.sum *= alpha;
+#pragma unroll
+        for (int n = 0; n < OUT_TILES; ++n)
+          state.acc[n] *= alpha;
+      }
+    }
+    bf16x8 weights;
+#pragma unroll
+    for (int i = 0; i < 8; ++i)
+      weights[i] = static_cast<bf16>(exp2_approx(x[i / 4][i % 4] - state.max));
+    state.sum = mfma_16x16x32(ones, weights, state.sum); // phase: PV
+#pragma unroll
+    for (int n = 0; n < OUT_TILES; n += 2) {
+      if (n + AHEAD <= OUT_TILES)
+        wait_lds<2 * AHEAD - 4>(); // one wait for two tiles: the compiler would put one before each
+#pragma unroll
+      for (int i = n; i < n + 2; ++i)
+        state.acc[i] = mfma_16x16x32(v[i % AHEAD], weights, state.acc[i]);
+#pragma unroll
+      for (int i = n + AHEAD; i < n + AHEAD + 2 && i < OUT_TILES; ++i)
+        v[i % AHEAD] = value(i);
+      // The next tile's loads go between the products: all at once would fill the address unit's queue and hold the wave.
+      if constexpr (more.value) {
+#pragma unroll
+        for (int i = n * LOADS / OUT_TILES; i < (n + 2) * LOADS / OUT_TILES; ++i)
+          load(raw, source, i);
+      }
+      __builtin_amdgcn_sched_barrier(0); // or the compiler would save registers and read just in time
+    }
+    if constexpr (more.value)
+      fetch_slots(listed, row, min(tile + 2 * WAVES, end - 1), m);
+    __builtin_amdgcn_wave_barrier();
+  };
+  int tile = first; // phase: none
+#pragma unroll 1
+  for (; tile + WAVES < end; tile += WAVES)
+    step(tile, True{});
+  if (tile < end)
+    step(tile, False{});
+}
+
+} // namespace product
