@@ -35,7 +35,7 @@ HEADS = tl.constexpr(16)  # of a program
 PIECE = tl.constexpr(128)  # dims
 NO_MAX = tl.constexpr(-3.402823466e38)  # where a running maximum starts: NO_MAX - NO_MAX is 0 and not NaN
 LOG2_E, LN_2 = tl.constexpr(1.4426950408889634), tl.constexpr(0.6931471805599453)
-# Triton's CPU interpreter multiplies the bit patterns of bf16 operands. It gets the same numbers, rounded to bf16, as fp32.
+# Triton's CPU interpreter multiplies the bit patterns of bf16 operands, and truncates where a device rounds: `_dot`, `_bf16`.
 INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
 
 
@@ -47,10 +47,18 @@ def _dot(a, b, total):
 
 
 @triton.jit
+def _bf16(x):
+    if INTERPRETED:
+        bits = x.to(tl.int32, bitcast=True)
+        x = (bits + 0x7FFF + ((bits >> 16) & 1)).to(tl.float32, bitcast=True)
+    return x.to(tl.bfloat16)
+
+
+@triton.jit
 def _load_q(q, row, head, heads, row_stride, head_stride, N: tl.constexpr):  # phase: load q
     """Piece N of the 16 heads' queries, bf16 [16, 128]; zeros for heads past the last."""
     at = q + row.to(tl.int64) * row_stride + head[:, None].to(tl.int64) * head_stride
-    return tl.load(at + (PIECE * N + tl.arange(0, PIECE))[None, :], mask=(head < heads)[:, None], other=0.0)
+    return tl.load(at + (tl.arange(0, PIECE) + PIECE * N)[None, :], mask=(head < heads)[:, None], other=0.0)
 
 
 @triton.jit
@@ -63,14 +71,14 @@ def _scale(scales, valid, GROUP: tl.constexpr):  # phase: dequantise
 @triton.jit
 def _load_kv(data, scales, valid, N: tl.constexpr):  # phase: gather
     """Piece N of a tile, bf16 [tokens, 128]: zeros where not valid. `data`, `scales`: where each token's records lie."""
-    dim = PIECE * N + tl.arange(0, PIECE)
+    dim = tl.arange(0, PIECE) + PIECE * N
     fp8 = (dim < NOPE_DIM)[None, :]
     raw = tl.load(data[:, None] + dim[None, :], mask=valid[:, None] & fp8, other=0)
     # phase: dequantise
     scale = _scale(scales, valid, 2 * N)[:, None]
     if PIECE * (N + 1) <= NOPE_DIM:
         scale = tl.where((dim < PIECE * N + GROUP_DIM)[None, :], scale, _scale(scales, valid, 2 * N + 1)[:, None])
-    kv = (raw.to(tl.float8e4nv, bitcast=True).to(tl.float32) * scale).to(tl.bfloat16)
+    kv = _bf16(raw.to(tl.float8e4nv, bitcast=True).to(tl.float32) * scale)
     if PIECE * (N + 1) > NOPE_DIM:  # phase: gather
         rope = (data + ROPE_OFFSET).to(tl.pointer_type(tl.bfloat16))[:, None] + (dim - NOPE_DIM)[None, :]
         kv = tl.where(fp8, kv, tl.load(rope, mask=valid[:, None] & (dim >= NOPE_DIM)[None, :], other=0.0))
@@ -103,7 +111,7 @@ def _attend(
         score = tl.where(valid[None, :], score * scale_log2, -float("inf"))
         higher = tl.maximum(top, tl.max(score, 1))
         alpha = tl.exp2(top - higher)
-        weight = tl.exp2(score - higher[:, None]).to(tl.bfloat16)
+        weight = _bf16(tl.exp2(score - higher[:, None]))
         # The sum of what PV will multiply, not of what it was rounded from: then a row's weights add up to one.
         total = total * alpha + tl.sum(weight.to(tl.float32), 1)
         top = higher
@@ -190,10 +198,10 @@ def decode_whole(
         tl.store(lse + row.to(tl.int64) * heads + head, _log_sum_exp(top, total), mask=inside)
     inverse = _inverse(top, total, sink)[:, None]
     at = out + row.to(tl.int64) * out_row_stride + head[:, None].to(tl.int64) * out_head_stride + tl.arange(0, PIECE)[None, :]
-    tl.store(at, (acc0 * inverse).to(tl.bfloat16), mask=inside[:, None])
-    tl.store(at + PIECE, (acc1 * inverse).to(tl.bfloat16), mask=inside[:, None])
-    tl.store(at + 2 * PIECE, (acc2 * inverse).to(tl.bfloat16), mask=inside[:, None])
-    tl.store(at + 3 * PIECE, (acc3 * inverse).to(tl.bfloat16), mask=inside[:, None])
+    tl.store(at, _bf16(acc0 * inverse), mask=inside[:, None])
+    tl.store(at + PIECE, _bf16(acc1 * inverse), mask=inside[:, None])
+    tl.store(at + 2 * PIECE, _bf16(acc2 * inverse), mask=inside[:, None])
+    tl.store(at + 3 * PIECE, _bf16(acc3 * inverse), mask=inside[:, None])
 
 
 @triton.jit(do_not_specialize=["main_slots", "extra_slots", "heads"])
@@ -219,10 +227,10 @@ def decode_split(
     tl.store(partial_ml + 2 * part + 1, total, mask=head < heads)
     at = partial_acc + part[:, None] * HEAD_DIM + tl.arange(0, PIECE)[None, :]
     attended = ((head < heads) & (total != 0.0))[:, None]
-    tl.store(at, acc0.to(partial_acc.dtype.element_ty), mask=attended)
-    tl.store(at + PIECE, acc1.to(partial_acc.dtype.element_ty), mask=attended)
-    tl.store(at + 2 * PIECE, acc2.to(partial_acc.dtype.element_ty), mask=attended)
-    tl.store(at + 3 * PIECE, acc3.to(partial_acc.dtype.element_ty), mask=attended)
+    tl.store(at, acc0, mask=attended)
+    tl.store(at + PIECE, acc1, mask=attended)
+    tl.store(at + 2 * PIECE, acc2, mask=attended)
+    tl.store(at + 3 * PIECE, acc3, mask=attended)
 
 
 @triton.jit(do_not_specialize=["heads"])
@@ -247,7 +255,7 @@ def decode_merge(
     if lse is not None:
         tl.store(lse + row.to(tl.int64) * heads + head, _log_sum_exp(top, total))
     at = out + row.to(tl.int64) * out_row_stride + head.to(tl.int64) * out_head_stride + dim
-    tl.store(at, (merged * _inverse(top, total, sink)).to(tl.bfloat16))
+    tl.store(at, _bf16(merged * _inverse(top, total, sink)))
 
 
 def arguments(
