@@ -239,18 +239,19 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _rows(path: Path, text: str) -> Iterator[dict[str, Any]]:
+    known: list[tuple[str, str]] = []
     for number, line in _lines(path):
+        if not known:
+            there = [(next((name for name in names if name in line), ""), column) for names, column in _columns(text)]
+            known = [(name, column) for name, column in there if name and not column.startswith("=")]
+            if lost := [names[0] for names, c in _columns(text) if c in _NEEDED and c not in {column for _, column in known}]:
+                raise RecordingError(f"{path} lacks column {lost[0]}")
         row: dict[str, Any] = {}
-        for names, column in _columns(text):
-            found = next((name for name in names if name in line), "")
-            if column.startswith("=") or not found:
-                continue
+        for name, column in known:
             try:
-                row[column] = _value(column, line[found])
+                row[column] = _value(column, line[name])
             except (ValueError, OverflowError):
-                raise RecordingError(f"{path}, line {number}, column {found}: {line[found]!r:.60} is not a number") from None
-        if lost := [names[0] for names, column in _columns(text) if column in _NEEDED and column not in row]:
-            raise RecordingError(f"{path} lacks column {lost[0]}")
+                raise RecordingError(f"{path}, line {number}, column {name}: {line[name]!r:.60} is not a number") from None
         yield row
 
 
@@ -261,8 +262,10 @@ def _value(column: str, text: str) -> Any:
         return float(text)
     if column == "agent":  # a plain number before ROCm 7
         text = text.removeprefix("Agent ").removeprefix("GPU ")
-    if re.fullmatch(r"-?\d+", text):
-        return int(text)
+    if text.isascii() and text.removeprefix("-").isdigit():
+        if not -(2**63) <= (number := int(text)) < 2**63:
+            raise OverflowError(text)
+        return number
     value = float(text)
     if not value.is_integer() or abs(value) >= 2**53:  # a spreadsheet's rounding: too coarse for a time
         raise ValueError(text)

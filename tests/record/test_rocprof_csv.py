@@ -87,6 +87,7 @@ def test_counters_alone_make_dispatches(tmp_path: Path) -> None:
         ('"Dispatch_Id"', '"Id"', "_kernel_trace.csv lacks column Dispatch_Id"),
         (",977,", ",8.1097E+14,", "OK"),
         (",977,", ",8.1097E+16,", "_kernel_trace.csv, line 2, column End_Timestamp: '8.1097E+16' is not a number"),
+        (",977,", f",{2**63},", f"line 2, column End_Timestamp: '{2**63}' is not a number"),
         (",977,", ",977.5,", "line 2, column End_Timestamp: '977.5' is not a number"),
         (",977,", ",,", "line 2, column End_Timestamp: '' is not a number"),
         (",977,", ",", "line 2: 22 columns are named"),
