@@ -67,14 +67,15 @@ def decode_on_emulator(
     threads: int | None = None,
     sanitize: frozenset[str] | None = None,
     trace: bool = False,
+    banks: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor, tuple[Launched, ...]]:
     """Runs a decode's launches; gives out and lse as `prepared` does, and what each launch did.
 
-    `sanitize` and `trace` as in gfx950.decode: the launches then carry findings, or traces.
+    `sanitize` and `trace` as in gfx950.decode: the launches then carry findings, or traces. `banks` as in launch.
     """
     out, lse, steps = prepared(spec, inputs, split_k=split_k, partials=partials, out=out)
     done = []
     for step, kernarg, memory in steps:
         code = load(step.source, sanitize, trace)[step.symbol]
-        done.append(launch(code, step.grid, (step.block,), kernarg, memory, threads=threads))
+        done.append(launch(code, step.grid, (step.block,), kernarg, memory, threads=threads, banks=banks))
     return out, lse, tuple(done)

@@ -107,11 +107,13 @@ def _copies(segment: Segment, requests: int, rows_per_request: int) -> Segment:
     return Segment(cache, indices, segment.indptr)
 
 
-def traced_launches(kernel: str, inputs: DecodeInputs, split_k: int, partials: Partials) -> tuple[Launched, ...]:
-    """A decode's launches, executed and traced."""
+def traced_launches(
+    kernel: str, inputs: DecodeInputs, split_k: int, partials: Partials = "fp32", *, banks: bool = False
+) -> tuple[Launched, ...]:
+    """A decode's launches, executed and traced; `banks`: with bank conflicts counted bank by bank."""
     spec = kernel_named(kernel)
     spec.check(inputs, split_k, partials)
-    return decode_on_emulator(spec, inputs, split_k=split_k, partials=partials, trace=True)[2]
+    return decode_on_emulator(spec, inputs, split_k=split_k, partials=partials, trace=True, banks=banks)[2]
 
 
 def time_kernel(

@@ -19,11 +19,11 @@ import sparse_mla
 from sparse_mla.build import csrc_dir
 from sparse_mla.build.toolchain import find_toolchain
 from sparse_mla.execute.timing import time_kernel
+from sparse_mla.gfx950.accesses import summary
 from sparse_mla.gfx950.decode import row_of
 from sparse_mla.gfx950.machine import Launched
 from sparse_mla.gfx950.timing import CAUSES, Device, Timed, Timing
 from sparse_mla.gfx950.timing.classes import describe
-from sparse_mla.gfx950.trace import KINDS, SPACES, Trace
 from sparse_mla.kernels.case import Case, span
 from sparse_mla.kernels.catalogue import Partials
 from sparse_mla.record.counters import COUNTERS
@@ -148,7 +148,7 @@ def _launch(one: Timed, dispatch: int, device: Device) -> dict[str, pd.DataFrame
         "waves": waves,
         "events": events,
         "occupancy": _occupancy(waves, kernel.name),
-        "memory": _memory(launched.trace) if launched.trace else pd.DataFrame(),
+        "memory": pd.DataFrame(summary(launched.trace)) if launched.trace else pd.DataFrame(),
         "clocks": _clocks(waves, one.end, ns),
     }
     return {name: frame.assign(dispatch=dispatch) for name, frame in tables.items()}
@@ -226,58 +226,3 @@ def _clocks(waves: pd.DataFrame, end: int, ns: float) -> pd.DataFrame:
     ticks = int(end * ns) // _TICK + 1
     rows = [(se, *at) for se in sorted(set(waves.se)) for at in ((0, 0), (round(ticks * _TICK / ns), ticks * _TICK))]
     return pd.DataFrame(rows, columns=["se", "cycle", "time"])
-
-
-def _memory(trace: Trace) -> pd.DataFrame:
-    accesses = trace.accesses
-    mine = [[pc for pc in range(*block) if accesses[pc]["space"]] for block in trace.blocks]
-    n = len(accesses)
-    sums = np.zeros((5, n), np.int64)  # accesses, lanes, lines, phases, conflicts
-    touched: list[np.ndarray] = []
-    for group in range(len(trace.offsets)):
-        keys = []
-        for wave in range(trace.offsets.shape[1] - 1):
-            words = trace.stream(group, wave)
-            pcs, at = _places(words.tolist(), mine)
-            heads = words[at].astype(np.int64)
-            lines = heads & 255
-            values = (np.ones_like(heads), (heads >> 24) + 1 & 255, lines, heads >> 8 & 255, heads >> 16 & 255)
-            for total, value in zip(sums, values, strict=True):
-                total += np.bincount(pcs, value, n).astype(np.int64)
-            first = np.cumsum(lines) - lines
-            which = np.repeat(at + 1 - first, lines) + np.arange(lines.sum())
-            keys.append(np.repeat(pcs, lines) << 32 | words[which].astype(np.int64))
-        touched.append(np.unique(np.concatenate(keys)))
-    distinct = np.bincount(np.unique(np.concatenate(touched)) >> 32, minlength=n)
-    size = accesses["bytes"].astype(np.int64) * accesses["addresses"]
-    scalar = np.isin(accesses["space"], [SPACES.index(x) for x in ("scalar", "scalar_buffer")])
-    pc = np.flatnonzero(sums[0])
-    return pd.DataFrame(
-        {
-            "pc": pc,
-            "space": [SPACES[x] for x in accesses["space"][pc]],
-            "kind": [KINDS[x] for x in accesses["kind"][pc]],
-            "accesses": sums[0][pc],
-            "lanes": sums[1][pc],
-            "bytes": (np.where(scalar, sums[0], sums[1]) * size)[pc],
-            "lines": sums[2][pc],
-            "distinct": distinct[pc],
-            "phases": sums[3][pc],
-            "conflicts": sums[4][pc],
-        }
-    )
-
-
-def _places(words: list[int], mine: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
-    """The accesses of one wave's trace: static instructions, and where their records are."""
-    pcs: list[int] = []
-    places: list[int] = []
-    at, end = 0, len(words)
-    while at < end:
-        block = mine[words[at]]
-        at += 1
-        for pc in block:
-            pcs.append(pc)
-            places.append(at)
-            at += 1 + (words[at] & 255)
-    return np.array(pcs, np.int64), np.array(places, np.int64)

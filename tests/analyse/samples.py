@@ -2,13 +2,9 @@
 
 import pandas as pd
 
-from sparse_mla.build import compile_hip, csrc_dir
-from sparse_mla.execute.emulator import prepared
-from sparse_mla.gfx950.assembly import parse
-from sparse_mla.gfx950.decode import decode
-from sparse_mla.gfx950.machine import Launched, launch
+from sparse_mla.execute.timing import traced_launches
+from sparse_mla.gfx950.machine import Launched
 from sparse_mla.kernels.case import Case
-from sparse_mla.kernels.catalogue import kernel_named
 from sparse_mla.record.schema import CAUSES, Manifest, Recording
 
 HIP = """\
@@ -48,11 +44,6 @@ def recording(**tables: pd.DataFrame) -> Recording:
     return Recording(Manifest(KINDS | {name: "measured" for name in tables if name not in own}), own | tables)
 
 
-def traced(case: Case, split_k: int, banks: bool = False) -> list[Launched]:
+def traced(case: Case, split_k: int, banks: bool = False) -> tuple[Launched, ...]:
     """The launches of a decode by the base kernel, executed and traced."""
-    steps = prepared(kernel_named("base"), case.inputs(), split_k=split_k, partials="fp32")[2]
-    programs = [parse(compile_hip(csrc_dir() / step.launch.source).text) for step in steps]
-    return [
-        launch(decode(program[at.symbol], trace=True), at.grid, (at.block,), kernarg, memory, banks=banks)
-        for program, (at, kernarg, memory) in zip(programs, steps, strict=True)
-    ]
+    return traced_launches("base", case.inputs(), split_k, banks=banks)
