@@ -295,7 +295,8 @@ static void memory(Chip* c, LaunchTime* l, CuState* x, Wave* w, const Desc* d, u
     if (m.done >= w->lgkm_max) { w->lgkm_max = m.done; w->lds_in_a_row = 0; }
     return;
   }
-  vmem_taken(&x->shared, &x->simds[w->simd].simd, t, m.accept, address_cycles(k, d->dwords, lanes));
+  u32 cost = address_cycles(k, d->dwords, lanes);
+  vmem_taken(&x->shared, &x->simds[w->simd].simd, t, m.accept, n > cost ? n : cost);
   if (m.done < w->vm_last) m.done = w->vm_last;   // counted in order
   w->vm_last = m.done;
   w->vm[w->n_vm % QUEUE] = m.done;

@@ -29,6 +29,7 @@ When earliest(const Constants* k, const Cu* cu, const Simd* s, const WaveState* 
     if (x.at > cu->vmem_at + k->vmem_idle && s->valu_wave == w->id && s->valu_at + k->valu_to_memory == x.at) later(&x, x.at + k->vmem_wake, C_DEPENDENCY, 0);
     if (s->n_vmem >= k->vmem_queue && s->vmem[(s->n_vmem - k->vmem_queue) % VMEM_RING] > x.at && cu->address_free > x.at + k->vmem_backlog)
       later(&x, s->vmem_at + k->vmem_pace, C_BANDWIDTH, 0);
+    if (cu->n_vmem >= k->vmem_entries) later(&x, cu->vmem[(cu->n_vmem - k->vmem_entries) % VMEM_RING], C_BANDWIDTH, 0);
     if (cu->address_free > x.at + k->vmem_full) later(&x, cu->vmem_at + k->vmem_pace, C_BANDWIDTH, 0);
   }
   return x;
@@ -98,4 +99,5 @@ void vmem_taken(Cu* cu, Simd* s, u64 t, u64 accept, u32 cost) {
   s->vmem_at = cu->vmem_at = t;
   if (accept + cost > cu->address_free) cu->address_free = accept + cost;
   s->vmem[s->n_vmem++ % VMEM_RING] = accept;
+  cu->vmem[cu->n_vmem++ % VMEM_RING] = accept + cost;
 }

@@ -29,7 +29,7 @@ typedef struct {           // one static instruction; classes.py fills it in
 } Desc;
 
 #define LDS_RING 16
-#define VMEM_RING 16
+#define VMEM_RING 32
 #define NO_CHUNK 0xffffffffu
 #define CHUNK 32   // bytes that one instruction fetch brings
 typedef struct {
@@ -57,6 +57,8 @@ typedef struct {
 typedef struct {
   u64 lds_pair[2], lds_banks;   // when the path of each pair of SIMDs is free, and when the banks are
   u64 vmem_at, address_free;    // last VMEM issue of any SIMD; when the address unit has done all that it was given
+  u64 vmem[VMEM_RING];          // when it has done each of the last ones
+  u32 n_vmem;
 } Cu;
 
 typedef struct { u64 at; u8 cause, idle; } When;   // idle: the recorder would show a gap instead of a stall
