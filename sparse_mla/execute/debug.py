@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sparse_mla.errors import InputError
-from sparse_mla.execute.emulator import load, prepared
+from sparse_mla.execute.emulator import prepared
+from sparse_mla.execute.triton_emulated import sources
 from sparse_mla.gfx950.debug import Debugger
-from sparse_mla.gfx950.machine import launch as run_launch
 from sparse_mla.kernels.case import Case
 from sparse_mla.kernels.catalogue import Partials, kernel_named
 
@@ -24,7 +24,9 @@ def debug(
     *_, steps = prepared(spec, inputs, split_k=split_k, partials=partials)
     if not 0 <= launch < len(steps):
         raise InputError(f"there is no launch {launch}: with split_k {split_k}, {kernel} has launches 0 to {len(steps) - 1}")
-    for step, kernarg, memory in steps[:launch]:
-        run_launch(load(step.source)[step.symbol], step.grid, (step.block,), kernarg, memory)
-    step, kernarg, memory = steps[launch]
-    return Debugger(load(step.source)[step.symbol], step.grid, (step.block,), kernarg, memory, workgroup=workgroup)
+    for step in steps[:launch]:
+        step.run()
+    at, code, kernarg, memory, lds = steps[launch]
+    stopped = Debugger(code, at.grid, (at.block,), kernarg, memory, workgroup=workgroup, dynamic_lds=lds)
+    stopped.sources.update(sources(code.kernel))
+    return stopped

@@ -8,10 +8,11 @@ from typing import NamedTuple
 import torch
 
 from sparse_mla.build import compile_hip, csrc_dir
+from sparse_mla.execute.triton_decode import triton_launch
 from sparse_mla.gfx950.assembly import parse
 from sparse_mla.gfx950.decode import Code, decode
 from sparse_mla.gfx950.machine import Launched, Memory, launch
-from sparse_mla.kernels.catalogue import KernelLaunch, KernelSpec, Partials
+from sparse_mla.kernels.catalogue import TRITON, KernelLaunch, KernelSpec, Partials
 from sparse_mla.kernels.inputs import DecodeInputs
 from sparse_mla.kernels.params import pack
 from sparse_mla.kernels.split_k import workspace_shape
@@ -28,16 +29,30 @@ class Prepared(NamedTuple):
     """One launch of a decode that is ready to go."""
 
     launch: KernelLaunch
+    code: Code
     kernarg: bytes
     memory: Memory
+    dynamic_lds: int  # bytes
+
+    def run(self, *, threads: int | None = None, banks: bool = False) -> Launched:
+        """Runs it; options as in gfx950.machine.launch."""
+        at, lds = self.launch, self.dynamic_lds
+        return launch(self.code, at.grid, (at.block,), self.kernarg, self.memory, dynamic_lds=lds, threads=threads, banks=banks)
 
 
 def prepared(
-    spec: KernelSpec, inputs: DecodeInputs, *, split_k: int, partials: Partials, out: torch.Tensor | None = None
+    spec: KernelSpec,
+    inputs: DecodeInputs,
+    *,
+    split_k: int,
+    partials: Partials,
+    out: torch.Tensor | None = None,
+    sanitize: frozenset[str] | None = None,
+    trace: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor, list[Prepared]]:
     """A decode's output bf16 [rows, heads, 512], lse f32 [rows, heads], and the launches that will fill them.
 
-    Outputs and workspace start as NaN, so that what a kernel fails to write is seen.
+    Outputs and workspace start as NaN, so that what a kernel fails to write is seen. `sanitize` and `trace` as in gfx950.decode.
     """
     out = torch.full(inputs.q.shape, torch.nan, dtype=torch.bfloat16) if out is None else out
     lse = torch.full(inputs.q.shape[:2], torch.nan)
@@ -49,11 +64,15 @@ def prepared(
         arrivals = torch.zeros(inputs.rows, -(-inputs.heads // spec.head_block), dtype=torch.int32)
     steps = []
     for launched in spec.launches(inputs.rows, inputs.heads, split_k, partials):
+        tensors = {"out": out, "lse": lse, "partial_acc": acc, "partial_ml": ml}
+        if launched.source == TRITON:
+            ready = triton_launch(launched, inputs, **tensors, split_k=split_k, sanitize=sanitize, trace=trace)
+            steps.append(Prepared(launched, *ready))
+            continue
         memory = Memory()
-        params = pack(
-            inputs, out=out, lse=lse, partial_acc=acc, partial_ml=ml, arrivals=arrivals, split_k=split_k, place=memory.map
-        )
-        steps.append(Prepared(launched, bytes(params), memory))
+        params = pack(inputs, **tensors, arrivals=arrivals, split_k=split_k, place=memory.map)
+        code = load(launched.source, sanitize, trace)[launched.symbol]
+        steps.append(Prepared(launched, code, bytes(params), memory, 0))
     return out, lse, steps
 
 
@@ -73,9 +92,5 @@ def decode_on_emulator(
 
     `sanitize` and `trace` as in gfx950.decode: the launches then carry findings, or traces. `banks` as in launch.
     """
-    out, lse, steps = prepared(spec, inputs, split_k=split_k, partials=partials, out=out)
-    done = []
-    for step, kernarg, memory in steps:
-        code = load(step.source, sanitize, trace)[step.symbol]
-        done.append(launch(code, step.grid, (step.block,), kernarg, memory, threads=threads, banks=banks))
-    return out, lse, tuple(done)
+    out, lse, steps = prepared(spec, inputs, split_k=split_k, partials=partials, out=out, sanitize=sanitize, trace=trace)
+    return out, lse, tuple(step.run(threads=threads, banks=banks) for step in steps)

@@ -54,8 +54,8 @@ def _compiling_for(arch: str) -> Iterator[None]:
 
 
 @lru_cache(maxsize=256)
-def _decoded(text: str, name: str, sanitize: bool) -> Code:
-    return decode(parse(text)[name], sanitize=frozenset() if sanitize else None)
+def _decoded(text: str, name: str, sanitize: frozenset[str] | None, trace: bool) -> Code:
+    return decode(parse(text)[name], sanitize=sanitize, trace=trace)
 
 
 class TritonLauncher:
@@ -73,26 +73,35 @@ class TritonLauncher:
             return self.function.run(*args, grid=(1,), warmup=True, **kwargs)
 
     def _run(self, grid: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Launched:
-        sanitize, threads = kwargs.pop("sanitize", False), kwargs.pop("threads", None)
-        code, launched, lds = self._prepared(grid, args, kwargs, sanitize)
+        sanitize: frozenset[str] | None = frozenset() if kwargs.pop("sanitize", False) else None
+        threads = kwargs.pop("threads", None)
+        code, launched, lds = self.prepared(grid, args, kwargs, sanitize)
         return launch(code, *launched, dynamic_lds=lds, threads=threads)
 
     def debug(self, grid: Any, *args: Any, workgroup: Sequence[int] = (0, 0, 0), **kwargs: Any) -> Debugger:
         """A debugger before the first instruction of one program (workgroup) of such a launch."""
-        code, launched, lds = self._prepared(grid, args, kwargs, False)
+        code, launched, lds = self.prepared(grid, args, kwargs)
         stopped = Debugger(code, *launched, workgroup=workgroup, dynamic_lds=lds)
-        stopped.sources.update(_sources(code.kernel))
+        stopped.sources.update(sources(code.kernel))
         return stopped
 
-    def _prepared(self, grid: Any, args: tuple[Any, ...], kwargs: dict[str, Any], sanitize: bool) -> tuple[Code, _Launch, int]:
-        """The code, the grid, block, arguments and memory of a launch, and its dynamic LDS in bytes."""
+    def prepared(
+        self,
+        grid: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        sanitize: frozenset[str] | None = None,
+        trace: bool = False,
+    ) -> tuple[Code, _Launch, int]:
+        """The code, the grid, block, arguments and memory of a launch, and its dynamic LDS in bytes; `sanitize` and `trace` as in
+        gfx950.decode."""
         compiled = self.compile(*args, **kwargs)
         signature = inspect.signature(self.function.fn)
         bound = signature.bind(*args, **{key: value for key, value in kwargs.items() if key in signature.parameters})
         bound.apply_defaults()
         sizes = tuple(grid(bound.arguments) if callable(grid) else (grid,) if isinstance(grid, int) else grid)
         memory = Memory()
-        code = _decoded(compiled.asm["amdgcn"], compiled.metadata.name, sanitize)
+        code = _decoded(compiled.asm["amdgcn"], compiled.metadata.name, sanitize, trace)
         values = [value for name, kind in compiled.src.signature.items() for value in _runtime(name, kind, bound.arguments[name])]
         # Behind its own arguments a Triton kernel has pointers to scratch memory, as many programs wide as the grid.
         programs = (sizes[0] if sizes else 1) * (sizes[1] if len(sizes) > 1 else 1) * (sizes[2] if len(sizes) > 2 else 1)
@@ -105,7 +114,7 @@ class TritonLauncher:
         return code, (sizes, block, kernarg, memory), lds
 
 
-def _sources(kernel: Kernel) -> dict[str, str]:
+def sources(kernel: Kernel) -> dict[str, str]:
     """The texts of the Python files that a kernel's lines come from, as far as they are there."""
     names = {ins.source[0] for ins in kernel.instructions if ins.source}
     return {name: Path(name).read_text() for name in names if Path(name).is_file()}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from sparse_mla.errors import InputError
 from sparse_mla.kernels.inputs import DecodeInputs
 
 Partials = Literal["fp32", "bf16"]
 
+TRITON = "triton"  # the source of kernels that Triton compiles, at the launch: sparse_mla/kernels/triton_kernels.py
 MAX_GRID_YZ = 65_535  # workgroups that HIP launches in y and in z
 
 
@@ -18,7 +19,7 @@ class KernelLaunch:
     """One launch: which function, of which source, in what shape."""
 
     symbol: str
-    source: str  # under csrc/
+    source: str  # under csrc/, or TRITON
     grid: tuple[int, int, int]  # workgroups
     block: int  # threads of a workgroup, in x
 
@@ -30,26 +31,28 @@ class KernelSpec:
 
     name: str
     about: str
-    fused: tuple[str, str]  # symbol, source under csrc/
+    fused: tuple[str, str]  # symbol, source under csrc/ or TRITON
     partial: dict[Partials, tuple[str, str]]
     reduce: dict[Partials, tuple[str, str]]
     splits: tuple[int, ...]
     head_block: int  # heads of a workgroup; a part of a block is padded
     tile: int  # tokens taken at a time
     block: int = 256
+    fused_block: int | None = None  # where the fused kernel takes another number of threads
     reduce_heads: int = 1  # heads of a workgroup of the second launch
     one_launch: int = 1  # up to this split the part of a row that comes last merges them all, without a second launch
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Every source file under csrc/, once."""
-        return tuple(dict.fromkeys(source for _, source in (self.fused, *self.partial.values(), *self.reduce.values())))
+        """Every source file under csrc/, once; none for kernels that Triton compiles."""
+        named = (source for _, source in (self.fused, *self.partial.values(), *self.reduce.values()))
+        return tuple(dict.fromkeys(source for source in named if source != TRITON))
 
     def launches(self, rows: int, heads: int, split_k: int = 1, partials: Partials = "fp32") -> tuple[KernelLaunch, ...]:
         """The launches of one decode, in order."""
         head_blocks = -(-heads // self.head_block)
         if split_k == 1:
-            return (KernelLaunch(*self.fused, (rows, head_blocks, 1), self.block),)
+            return (KernelLaunch(*self.fused, (rows, head_blocks, 1), self.fused_block or self.block),)
         parts = KernelLaunch(*self.partial[partials], (rows, head_blocks, split_k), self.block)
         if split_k <= self.one_launch:
             return (parts,)
@@ -93,6 +96,17 @@ CATALOGUE: dict[str, KernelSpec] = {
             tile=32,
             reduce_heads=4,
             one_launch=4,
+        ),
+        KernelSpec(
+            name="triton",
+            about="in Triton, by the plan of published ones: eight waves and 16 tokens at a time, split four waves and 32",
+            fused=("decode_whole", TRITON),
+            partial=dict.fromkeys(get_args(Partials), ("decode_split", TRITON)),
+            reduce=dict.fromkeys(get_args(Partials), ("decode_merge", TRITON)),
+            splits=(1, 2, 4, 8, 16),
+            head_block=16,
+            tile=32,
+            fused_block=512,
         ),
     )
 }

@@ -1,22 +1,22 @@
 """The decode in Triton: one kernel that walks whole rows, and a split one with its merge. The same contract as the HIP kernels'.
 
-The plan is that of the published Triton decodes of this cache: a program takes one row (query token) and a block of 16 heads, the
-height of a matrix-core tile, and walks the row's slots a tile at a time: gather, dequantise to bf16, QK, online softmax, PV.
-`decode_whole` walks all of them with eight warps and tiles of 16 tokens; `decode_split` a share of them with four warps and tiles of
-32, for `decode_merge` to put together, one program a head. Everything else is left to Triton: which lane holds what, what goes
+The plan is that of the published Triton decodes of this cache: a program takes one row (query token) and a block of 16 heads,
+the height of a matrix-core tile, and walks the row's slots a tile at a time: gather, dequantise to bf16, QK, online softmax, PV.
+`decode_whole` walks all of them with eight warps and tiles of 16 tokens; `decode_split` a share of them with four warps and tiles
+of 32, for `decode_merge` to put together, one program a head. Everything else is left to Triton: which lane holds what, what goes
 through LDS, where barriers stand. Comparing that with the HIP kernels is what these are for.
 
-The 512 dims of a token are taken as four pieces of 128. A tile of one piece is small enough to stay in registers as K and as V, and
-four accumulators [16, 128] keep a dot's result from asking for more registers at once than there are. Pieces 0 to 2 are fp8 with
-two scales each; piece 3 is the last fp8 group and the bf16 part.
+The 512 dims of a token are taken as four pieces of 128: a tile of one piece is small enough to stay in registers as K and as V,
+and so is the accumulator of one. Pieces 0 to 2 are fp8 with two scales each; piece 3 is the last fp8 group and the bf16 part.
 
 Nothing invalid is loaded, for 0 * NaN is NaN: a slot outside the cache stands for zeros whose score is -inf. Softmax runs in the
 log2 domain, from a finite lowest maximum, so that a tile with nothing valid changes nothing.
 
-Triton reads this source itself: parameters have no types. Every pointer is to a whole tensor of `DecodeInputs`; `arguments` fills them.
+Triton reads this source itself, so parameters have no types; `arguments` gives what a kernel is called with. Block sizes and
+strides are compiled in, as a serving engine's are fixed; they decide how wide loads may be.
 """
 
-# mypy: allow-untyped-defs, allow-incomplete-defs
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators
 from __future__ import annotations
 
 from typing import Any
@@ -63,7 +63,7 @@ def _load_q(q, row, head, heads, row_stride, head_stride, N: tl.constexpr):  # p
 
 @triton.jit
 def _scale(scales, valid, GROUP: tl.constexpr):  # phase: dequantise
-    """2^(byte - 127) of one fp8 group of each token, f32 [tokens]. Byte 0 is a denormal, 255 NaN: both are a lone mantissa bit."""
+    """2^(byte - 127) of one fp8 group of each token, f32 [tokens]. Byte 0 is a denormal, 255 NaN: both have one mantissa bit."""
     byte = tl.load(scales + GROUP, mask=valid, other=0).to(tl.int32)
     return ((byte << 23) | tl.where((byte == 0) | (byte == 255), 1 << 22, 0)).to(tl.float32, bitcast=True)
 
@@ -157,8 +157,8 @@ def _decode(
     )  # fmt: skip
     if extra_indptr is not None:
         top, total, acc0, acc1, acc2, acc3 = _attend(
-            q0, q1, q2, q3, top, total, acc0, acc1, acc2, acc3, scale * LOG2_E, extra_cache, extra_indices, extra_start, extra_length,
-            extra_slots, tl.maximum(first - main_tiles, 0), last - main_tiles, TILE, EXTRA_BLOCK, EXTRA_STRIDE,
+            q0, q1, q2, q3, top, total, acc0, acc1, acc2, acc3, scale * LOG2_E, extra_cache, extra_indices, extra_start,
+            extra_length, extra_slots, tl.maximum(first - main_tiles, 0), last - main_tiles, TILE, EXTRA_BLOCK, EXTRA_STRIDE,
         )  # fmt: skip
     return top, total, acc0, acc1, acc2, acc3
 
@@ -269,7 +269,7 @@ def arguments(
     split_k: int,
 ) -> dict[str, Any]:
     """What one of this module's kernels is called with, by name; tensors as for `params.pack`, which fills the HIP kernels'."""
-    values = {
+    values: dict[str, Any] = {
         "q": inputs.q,
         "out": out,
         "lse": lse,
