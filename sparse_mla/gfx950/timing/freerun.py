@@ -32,11 +32,11 @@ class Loop:
     modelled: float
 
 
-def as_launch(recording: Recording, waves: list[Wave]) -> Launched:
-    """The waves of one recorded CU as one traced workgroup, whose accesses all hit and never conflict."""
+def as_launch(recording: Recording, waves: list[Wave], copies: int = 1) -> Launched:
+    """The waves of one recorded CU as a traced workgroup, or several alike, whose accesses all hit and never conflict."""
     lines = sorted(recording.instructions)
     number = {line: i for i, line in enumerate(lines)}
-    kernel = Kernel(recording.name, "gfx950", [recording.instructions[x] for x in lines], {}, {"next_free_vgpr": 512})
+    kernel = Kernel(recording.name, "gfx950", [recording.instructions[x] for x in lines], {}, {"next_free_vgpr": 512 // copies})
     access = np.isin(describe(kernel.instructions, device())["kind"], (K_LDS, K_LOAD, K_STORE, K_ATOMIC, K_SMEM))
     accesses = np.zeros(len(lines), ACCESS)
     accesses["space"] = access
@@ -48,10 +48,10 @@ def as_launch(recording: Recording, waves: list[Wave]) -> Launched:
             counts[i, n] += 1
             words += [n, _ALL_LANES] if access[n] else [n]
         offsets.append(len(words))
-    trace = Trace(
-        np.array(words, np.uint32), np.array([offsets], np.uint64), [(i, i + 1) for i in range(len(lines))], accesses, 0
-    )
-    return Launched(kernel, (1, 1, 1), (64 * len(waves), 1, 1), counts, 0.0, trace=trace)
+    streams = np.tile(np.array(words, np.uint32), copies)
+    starts = np.arange(copies, dtype=np.uint64)[:, None] * np.uint64(len(words)) + np.array(offsets, np.uint64)
+    trace = Trace(streams, starts, [(i, i + 1) for i in range(len(lines))], accesses, 0)
+    return Launched(kernel, (copies, 1, 1), (64 * len(waves), 1, 1), counts * copies, 0.0, trace=trace)
 
 
 def _ends(recording: Recording, wave: Wave) -> bool:

@@ -51,7 +51,7 @@ class Chip(c.Structure):
             (name, c.c_void_p)
             for name in ("k", "memory", "cus", "pool", "free", "heap", "groups", "resident", "se_free", "address_free")
         ),
-        *((name, c.c_uint32) for name in ("n_free", "n_heap", "pool_size", "age", "fixed")),
+        *((name, c.c_uint32) for name in ("n_free", "n_heap", "pool_size", "fixed")),
     ]
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from sparse_mla.errors import InputError
-from sparse_mla.gfx950.timing import Timed
-from sparse_mla.gfx950.timing.freerun import loops
+from sparse_mla.gfx950.timing import Timed, simulate
+from sparse_mla.gfx950.timing.freerun import as_launch, loops
 from sparse_mla.gfx950.timing.replay import folders, main, misses, read, replay, summary
 from tests.gfx950.timing.micro import MI355X, timed
 
@@ -118,6 +118,20 @@ def test_the_loop_of_flash_attention_run_alone() -> None:
     unmasked = next(x for x in loops(read(folder)) if x.instructions == 1183)
     assert unmasked.recorded == pytest.approx(8468, rel=0.005)
     assert unmasked.modelled == pytest.approx(8468, rel=0.03)
+
+
+@real
+def test_a_second_wave_on_each_simd_costs_what_it_did_on_the_device() -> None:
+    # Another recording of this kernel has two waves a SIMD: each is 1.22 times as slow, so that 1.63 times as much is done.
+    recording = read(folders([REAL / "flash_attn_func_gfx950"])[0])
+    waves = max(recording.cus.values(), key=lambda waves: len(waves[0]["instructions"]))
+    cu = MI355X.changed(xcds=1, ses=1, cus=1)
+    one, two = (
+        simulate([as_launch(recording, waves, copies)], cu, band=False, memory="fixed").kernels[0].waves for copies in (1, 2)
+    )
+    alone, beside = (float(np.mean(x["end"] - x["begin"])) for x in (one, two))
+    assert beside / alone == pytest.approx(1.22, rel=0.03)
+    assert 2 * alone / (two["end"].max() - two["begin"].min()) == pytest.approx(1.63, rel=0.03)
 
 
 def test_predictions_are_of_issue_times(tmp_path: Path) -> None:
