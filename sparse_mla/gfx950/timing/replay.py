@@ -185,9 +185,12 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments:
         print("usage: python -m sparse_mla.gfx950.timing.replay FOLDER...  (ui_output folders of a thread trace, or above some)")
         return 2
-    lines = []
+    found, lines = folders(map(Path, arguments)), []
+    if not found:
+        print(f"no ui_output folder with waves in {', '.join(arguments)}")
+        return 1
     print(f"{'recording':28}{'w/SIMD':>7}{'instructions':>13}{'exact':>8}{'within 4':>10}{'with waits':>11}   misses by class")
-    for folder in folders(map(Path, arguments)):
+    for folder in found:
         name = f"{folder.parent.name.removesuffix('_gfx950')[:27]:28}"
         try:
             recording = read(folder)

@@ -94,6 +94,9 @@ def test_folders_that_lack_something(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "whole" in out
     with pytest.raises(InputError, match="no readable code"):
         read(tmp_path)
+    assert main([str(tmp_path / "nowhere")]) == 1
+    assert "no ui_output folder" in capsys.readouterr().out
+    assert main([]) == 2
 
 
 # What the issue rules must reach, and did when they were written; waits and barriers are not counted.
