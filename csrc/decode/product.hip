@@ -8,7 +8,12 @@ using namespace product;
 template <bool SPLIT> __device__ __forceinline__ void decode(Shared& lds, const DecodeParams& p) {
   const int tid = threadIdx.x, row = blockIdx.x, head0 = blockIdx.y * BLOCK_HEADS;
   const int wave = uniform(tid / WAVE_SIZE), lane = tid % WAVE_SIZE, split = SPLIT ? blockIdx.z : 0;
-  const Row work = row_of(p, row);
+  // Both wait for memory that nobody touched before, so q is asked for while the lists' ends are on their way.
+  const Ends ends = ends_of(p, row);
+  bf16x8 quarter[Q_PIECES / WAVES];
+  load_q(quarter, p, row, head0 + lane % 16, wave, lane / 16);
+  __builtin_amdgcn_sched_barrier(0);
+  const Row work = row_of(p, ends);
   const int begin = SPLIT ? divide(split * work.tiles, p.split) : 0;
   const int end = SPLIT ? divide((split + 1) * work.tiles, p.split) : work.tiles;
   float sink = 0.0f;
@@ -16,7 +21,7 @@ template <bool SPLIT> __device__ __forceinline__ void decode(Shared& lds, const 
     sink = sink_of(p, head0 + lane % 16);
   Online state = {};
   state.max = NO_MAX;
-  attend(state, work, head0 + lane % 16, begin + wave, end, lds.tile[wave], lds.tile[0], wave, lane);
+  attend(state, work, quarter, begin + wave, end, lds.tile[wave], lds.q, wave, lane);
   leave(lds, state, wave, lane);
   __syncthreads();
 

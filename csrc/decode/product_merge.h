@@ -10,6 +10,7 @@ constexpr int QUADS = HEAD_DIM / 4 / WAVE_SIZE;     // that a lane has of a head
 
 struct Shared {
   alignas(1024) char tile[WAVES][WAVE_LDS];
+  alignas(16) char q[BLOCK_HEADS * HEAD_DIM * 2];
   alignas(16) float max[BLOCK_HEADS][WAVES], sum[BLOCK_HEADS][WAVES];
   bool last;
 };

@@ -86,14 +86,21 @@ struct Row {
   int main_tiles, tiles;
 };
 
-// Without a branch, so that both segments' ends are asked for at once: an absent one reads the other's, and is empty.
-__device__ __forceinline__ Row row_of(const DecodeParams& p, int row) {
+// Where a row's lists begin and end. Without a branch, so that both are asked for at once: an absent segment reads the other's.
+struct Ends {
+  int main[2], extra[2];
+};
+__device__ __forceinline__ Ends ends_of(const DecodeParams& p, int row) {
   const int32_t* const main = (p.main.indptr != nullptr ? p.main.indptr : p.extra.indptr) + row;
   const int32_t* const extra = (p.extra.indptr != nullptr ? p.extra.indptr : p.main.indptr) + row;
-  const int ends[4] = {main[0], main[1], extra[0], extra[1]};
-  const bool has_main = p.main.indptr != nullptr && p.main.num_slots > 0;
-  const bool has_extra = p.extra.indptr != nullptr && p.extra.num_slots > 0;
-  Row work = {p, {p.main.indices + ends[0], has_main ? ends[1] - ends[0] : 0}, {p.extra.indices + ends[2], has_extra ? ends[3] - ends[2] : 0}};
+  return {{main[0], main[1]}, {extra[0], extra[1]}};
+}
+
+__device__ __forceinline__ Row row_of(const DecodeParams& p, const Ends& ends) {
+  const auto span = [](const Segment& segment, const int (&at)[2]) {
+    return Span{segment.indices + at[0], segment.indptr != nullptr && segment.num_slots > 0 ? at[1] - at[0] : 0};
+  };
+  Row work = {p, span(p.main, ends.main), span(p.extra, ends.extra)};
   work.main_tiles = tiles_in(work.main.length);
   work.tiles = work.main_tiles + tiles_in(work.extra.length);
   return work;
@@ -196,16 +203,16 @@ __device__ __forceinline__ void load_q(bf16x8 (&quarter)[Q_PIECES / WAVES], cons
     quarter[i] = load_unaligned<bf16x8>(at + dim_of_slot(4 * (Q_PIECES / WAVES * wave + i), g));
 }
 
-__device__ __forceinline__ void share_q(bf16x8 (&q)[Q_PIECES], const bf16x8 (&quarter)[Q_PIECES / WAVES], char* lds, int wave, int lane) {
-  bf16x8* const shared = reinterpret_cast<bf16x8*>(lds);
+__device__ __forceinline__ void leave_q(char* lds, const bf16x8 (&quarter)[Q_PIECES / WAVES], int wave, int lane) {
 #pragma unroll
   for (int i = 0; i < Q_PIECES / WAVES; ++i)
-    shared[(Q_PIECES / WAVES * wave + i) * WAVE_SIZE + lane] = quarter[i];
-  __syncthreads();
+    reinterpret_cast<bf16x8*>(lds)[(Q_PIECES / WAVES * wave + i) * WAVE_SIZE + lane] = quarter[i];
+}
+
+__device__ __forceinline__ void take_q(bf16x8 (&q)[Q_PIECES], const char* lds, int lane) {
 #pragma unroll
   for (int i = 0; i < Q_PIECES; ++i)
-    q[i] = shared[i * WAVE_SIZE + lane];
-  __syncthreads();
+    q[i] = reinterpret_cast<const bf16x8*>(lds)[i * WAVE_SIZE + lane];
 }
 
 // Largest of the four lanes that share a head. (clang 22 reads element 0 when an element of a vector is bit-cast: hence the names.)
@@ -220,7 +227,8 @@ __device__ __forceinline__ float max_of_head(float x) { // phase: softmax
 }
 
 // Tiles first, first + WAVES, ... < end of a row, for one wave and its 16 heads.
-__device__ __forceinline__ void attend(Online& state, const Row& row, int head, int first, int end, char* lds, char* q_lds, int wave, int lane) { // phase: none
+__device__ __forceinline__ void attend(Online& state, const Row& row, const bf16x8 (&quarter)[Q_PIECES / WAVES], int first, int end, char* lds, char* q_lds,
+                                       int wave, int lane) { // phase: none
   const int m = lane % 16, g = lane / 16;
   const float scale_log2 = row.p.scale * LOG2_E;
   const int write_at = m * ROW_BYTES + (g ^ bank_key(m)) * 16;
@@ -228,15 +236,14 @@ __device__ __forceinline__ void attend(Online& state, const Row& row, int head, 
   const int read_at = read_row * ROW_BYTES + ((m >> 1 & 1) ^ bank_key(read_row)) * 16 + (m & 1) * 8;
   const bf16x8 ones = {1, 1, 1, 1, 1, 1, 1, 1};
 
-  // What is used first is asked for first: a wave waits for loads in their order.
   Raw raw;
   Listed listed;
-  bf16x8 q[Q_PIECES], quarter[Q_PIECES / WAVES];
+  bf16x8 q[Q_PIECES];
+  Source source = {};
   if (first < end)
     fetch_slots(listed, row, first, m);
-  load_q(quarter, row.p, blockIdx.x, head, wave, g);
-  __builtin_amdgcn_sched_barrier(0);
-  Source source = {};
+  leave_q(q_lds, quarter, wave, lane); // before the tile is asked for: a wave waits for loads in their order
+  __syncthreads();
   if (first < end) {
     source = locate(row, first, listed, m, g);
 #pragma unroll
@@ -247,7 +254,7 @@ __device__ __forceinline__ void attend(Online& state, const Row& row, int head, 
 #pragma unroll
   for (int n = 0; n < OUT_TILES; ++n)
     asm("" : "+v"(state.acc[n])); // or the compiler would zero them twice: for waves with tiles, and for those without
-  share_q(q, quarter, q_lds, wave, lane);
+  take_q(q, q_lds, lane);
   const auto step = [&](int tile, auto more) {
     f32x4 x[STRIPS] = {}; // phase: QK
     const uint32_t valid = source.valid;
