@@ -183,6 +183,15 @@ def test_loads_come_back_in_order() -> None:
         assert at[9] - at[6] == FIXED_LATENCY + behind
 
 
+@pytest.mark.parametrize("width, cycles", [("dword v4", 4), ("dwordx2 v[4:5]", 8), ("dwordx4 v[4:7]", 16)])
+def test_the_pace_of_loads_is_that_of_the_cus_address_unit(width: str, cycles: int) -> None:
+    resource = "s_mov_b32 s4, 0\ns_mov_b32 s5, 0\ns_mov_b32 s6, 0\ns_mov_b32 s7, 0x27000\nv_mov_b32 v0, 0\n"
+    one = timed(resource + f"buffer_load_{width}, v0, s[4:7], 0 offen\n" * 60, waves=4)
+    at = np.sort(np.concatenate([issues(one, wave)[5:65] for wave in range(4)]))
+    assert (at[-1] - at[80]) / (len(at) - 81) == pytest.approx(cycles, rel=0.02)
+    assert (np.diff(at)[:10] == 4).all()  # its queue takes the first ones at once
+
+
 @pytest.mark.parametrize(
     "waves, vgprs, lds, per_simd, groups, limiter",
     [
