@@ -14,7 +14,8 @@ DEVICE = {"arch": "gfx950", "xcds": 8, "cus": 256, "mhz": 2200}
 D = {"dispatch": 0, "kernel": "k", "start": 0, "end": 10_000, "workgroup_x": 256, "grid_x": 256 * 4096, "lds": 0, "vgpr": 32}
 COUNTERS = pd.DataFrame(
     [("GRBM_GUI_ACTIVE", 8 * 22_000), ("SQ_WAVE_CYCLES", 256 * 22_000 * 6 / 4), ("SQ_VALU_MFMA_BUSY_CYCLES", 256 * 4 * 5_500),
-     ("SQ_INSTS_VALU_MFMA_MOPS_BF16", 2_000_000), ("TCC_REQ_sum", 40_000), ("TCC_HIT_sum", 10_000), ("TCC_MISS_sum", 30_000),
+     ("SQ_INSTS_VALU_MFMA_MOPS_BF16", 2_000_000), ("SQ_INSTS_VALU_MFMA_MOPS_F16", 0),
+     ("TCC_REQ_sum", 40_000), ("TCC_HIT_sum", 10_000), ("TCC_MISS_sum", 30_000),
      ("hbm_read_bytes", 7e6), ("hbm_write_bytes", 3e6)],
     columns=["name", "value"],
 ).assign(dispatch=0, kind="modelled")  # fmt: skip
@@ -48,6 +49,7 @@ def test_the_scarcest_resource_decides(change: dict[str, int], limiter: str, wav
     frame = occupancy(made(**change))
     (row,) = frame[frame.limits].itertuples()
     assert (row.resource, row.waves) == (limiter, waves)
+    assert row.workgroups == waves // -(-change.get("workgroup_x", 256) // 64)
     reached = frame[frame.resource == "reached"].iloc[0]
     assert (reached.waves, reached.kind) == (6, "modelled")
 

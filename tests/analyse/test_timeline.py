@@ -40,6 +40,7 @@ def test_events_know_place_source_and_likely_cause() -> None:
         "s_waitcnt vmcnt(0)",
         "measured",
     )
+    assert first.cause == "issue"  # it did not stall
     assert frame[frame.wave == 1].cause.tolist() == ["bandwidth", "memory"]
     assert frame.inferred.all()
 

@@ -56,6 +56,13 @@ def test_bytes_asked_moved_and_different() -> None:
     assert (scalar.does, scalar.distinct, scalar.reuse) == ("load", 64, scalar.accesses)
 
 
+def test_a_line_that_begins_before_its_buffer_is_the_buffers() -> None:
+    array = np.zeros(4096, np.uint8)[8:1032].view(np.uint32)  # 8 bytes behind a multiple of 16, and so of a line
+    body = PROLOGUE + "v_lshlrev_b32_e32 v2, 2, v0\nglobal_load_dword v3, v2, s[6:7]\ns_waitcnt vmcnt(0)\n"
+    (row,) = by_buffer(traced_snippet(body, array)).query("buffer == 'array'").itertuples()
+    assert (row.does, row.bytes, row.moved, row.distinct) == ("load", 1024, 3 * LINE, 3 * LINE)
+
+
 def test_a_decode_reads_the_lines_that_the_layout_says() -> None:
     (launch,) = traced(CASE, 1)
     frame = by_buffer(launch).set_index(["buffer", "does"])

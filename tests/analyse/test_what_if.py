@@ -71,7 +71,7 @@ def test_sensitivity_is_the_time_at_each_constants_ends(timing: Timing) -> None:
     ends = [simulate(launches, device("mi355x").changed(l2_hit=int(x)), band=False).microseconds for x in (row.low, row.high)]
     assert [row.fast, row.slow] == sorted(ends)
     assert row.swing == row.slow - row.fast
-    assert row.kind == "modelled"
+    assert (row.value, row.kind) == (device("mi355x").value("l2_hit"), "modelled")
 
 
 def test_a_band_is_given_where_asked(timing: Timing) -> None:

@@ -33,6 +33,8 @@ def test_time_goes_left_where_it_is_saved() -> None:
     axis = figure.canvas.axes[0]
     assert axis.get_xlabel() == "after − before, cycles of a wave (modelled → measured)"
     assert [text.get_text() for text in axis.texts] == ["-600", "+200", "+0"]
+    ends = {round(bar.get_path().get_extents(bar.get_transform() - axis.transData).width) for bar in axis.patches}
+    assert ends == {600, 200}
     assert figure.kind == "modelled"
 
 

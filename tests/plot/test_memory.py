@@ -34,6 +34,8 @@ def test_banks_are_a_heat_map_with_what_they_cost() -> None:
         "busiest are banks 0, 1, 2, 3."
     )
     assert bars.get_xlabel() == "passes an access"
+    drawn_bars = [bar.get_path().get_extents(bar.get_transform() - bars.transData) for bar in bars.patches]
+    assert [(round(bar.x0), round(bar.x1)) for bar in drawn_bars] == [(0, 4), (0, 1), (4, 32), (1, 1)]
     assert figure.kind == "emulated"
     assert figure.table.worst_bank.tolist() == [0, 0]
     assert figure.table.of_it.tolist() == [8, 0]

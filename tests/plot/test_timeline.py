@@ -1,6 +1,7 @@
 """The picture of waves over time shows every wave with the causes it has, and says how much each takes."""
 
 import pandas as pd
+import pytest
 from matplotlib.colors import to_hex, to_rgba_array
 
 from sparse_mla.analyse.timeline import timeline
@@ -17,6 +18,8 @@ def test_each_wave_is_a_row_in_the_colours_of_its_causes() -> None:
     assert [label.get_text() for label in axis.get_yticklabels()] == ["simd 0 slot 5  wave 0", "simd 3 slot 0  wave 1"]
     drawn = {to_hex(to_rgba_array(bars.get_facecolor())[0]) for bars in axis.collections}
     assert drawn == {CAUSE_LOOK[cause][0] for cause in ("issue", "memory", "dependency", "barrier", "bandwidth")}
+    wide = [path.get_extents().width for bars in axis.collections for path in bars.get_paths()]
+    assert sum(wide) == pytest.approx(52 + 24, rel=0.1)  # what the two waves lived, in pieces
     assert "memory 58%" in figure.finding  # 44 of 76 cycles
     assert "2 waves is" in figure.finding
     assert "56 cycles. Causes are inferred" in figure.finding
