@@ -63,6 +63,15 @@ def test_the_base_kernel_does_in_each_phase_what_the_design_says(split_k: int) -
     assert frame[frame.phase == "other"].hit.sum() < 0.12 * frame.hit.sum()
 
 
+@pytest.mark.parametrize("kernel", ["base", "triton"])
+def test_kernels_of_the_catalogue_name_their_phases(kernel: str) -> None:
+    pytest.importorskip("triton", reason="Triton is for Linux")
+    frame = instructions(run(kernel, Case.make(rows=1, main=64, extra=64), split_k=2))
+    hits = frame.groupby("phase").hit.sum()
+    assert set(hits[hits > 0].index) >= {"load q", "gather", "dequantise", "QK", "softmax", "PV", "barrier", "store", "merge"}
+    assert set(frame[frame.unit == "MFMA"].phase) == {"QK", "PV"}
+
+
 def test_a_triton_kernel_is_marked_the_same_way() -> None:
     pytest.importorskip("triton", reason="Triton is for Linux")
     from tests.analyse.triton_phases import weigh
