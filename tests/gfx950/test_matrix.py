@@ -321,10 +321,10 @@ def test_passes_of_small_formats() -> None:
 # ---- gfx942 ------------------------------------------------------------------------------------------------------
 GFX942 = r"""
 #include "gfx950.h"
-typedef short bf16x4 __attribute__((ext_vector_type(4)));
+typedef short bits16x4 __attribute__((ext_vector_type(4)));
 typedef float f32x16 __attribute__((ext_vector_type(16)));
 typedef float f32x4 __attribute__((ext_vector_type(4)));
-extern "C" __global__ void both(const bf16x4* a, const long* fp8, f32x16* out, f32x4* out8, float* converted) {
+extern "C" __global__ void both(const bits16x4* a, const long* fp8, f32x16* out, f32x4* out8, float* converted) {
   unsigned lane = threadIdx.x;
   out[lane] = __builtin_amdgcn_mfma_f32_32x32x8bf16_1k(a[lane], a[64 + lane], f32x16{}, 0, 0, 0);
   out8[lane] = __builtin_amdgcn_mfma_f32_16x16x32_fp8_fp8(fp8[lane], fp8[64 + lane], f32x4{}, 0, 0, 0);
