@@ -51,14 +51,15 @@ def by_buffer(launch: Launched) -> pd.DataFrame:
     done = accesses(trace)
     one = np.repeat(np.arange(len(done.pc)), done.count)
     pc = done.pc[one]
-    does = np.array([_DOES.get(name, name) for name in KINDS])[trace.accesses["kind"][pc]]
-    lines = pd.DataFrame({"at": buffer_of(trace, pc, done.lines), "access": one, "line": done.lines, "does": does})
-    lines["wide"] = line_bytes(trace)[pc]
-    rows = []
-    for (at, does), some in lines[lines["at"] >= 0].groupby(["at", "does"]):
-        name, _, size = trace.buffers[int(at)]
-        distinct = int(some.drop_duplicates(["line", "wide"]).wide.sum())
-        rows.append((name, does, size, some.access.nunique(), int(some.wide.sum()), distinct))
+    at, wide, does = buffer_of(trace, pc, done.lines), line_bytes(trace)[pc], [_DOES.get(name, name) for name in KINDS]
+    kind = np.array([does.index(name) for name in does])[trace.accesses["kind"][pc]]
+    rows, group = [], at * len(does) + kind
+    for number in np.unique(group[at >= 0]).tolist():
+        mine = np.flatnonzero(group == number)
+        name, _, size = trace.buffers[number // len(does)]
+        differ = np.unique(wide[mine] << 32 | done.lines[mine]) >> 32  # the sizes of the different lines
+        sums = len(np.unique(one[mine])), int(wide[mine].sum()), int(differ.sum())
+        rows.append((name, does[number % len(does)], size, *sums))
     frame = pd.DataFrame(rows, columns=["buffer", "does", "bytes", "accesses", "moved", "distinct"])
     touched = (frame.distinct / frame.bytes.clip(lower=1)).clip(upper=1)
     return frame.assign(reuse=frame.moved / frame.distinct, touched=touched, kind="emulated")
