@@ -39,9 +39,9 @@ def compile_hip(
 ) -> CodeObject:
     """Compiles a `Path`, or a `str` of source text, for `arch`.
 
-    `include` is searched after the source's own folder and before csrc/include. `compiler` as in `find_toolchain`; `cache` is
-    the folder to keep results in (default: the user's cache). Raises CompileError with the compiler's own words, ToolchainError
-    when there is no compiler.
+    `include` is searched after the source's own folder, and before csrc/include and csrc. `compiler` as in `find_toolchain`;
+    `cache` is the folder to keep results in (default: the user's cache). Raises CompileError with the compiler's own words,
+    ToolchainError when there is no compiler.
     """
     tools = find_toolchain(compiler)
     csrc = csrc_dir()
@@ -55,7 +55,8 @@ def compile_hip(
         path, name = None, "source.hip"
         content, searched = source, [*include]
     flags = [*FLAGS, opt, f"--offload-arch={arch}", *(f"-D{key}={value}" for key, value in (defines or {}).items())]
-    headers = [header for where in searched for header in sorted(where.glob("*.h"))]
+    headers = [header for where in searched for header in sorted(where.glob("*.h*"))]  # one source may include another
+    headers += sorted(csrc.glob("*/*.h"))
     headers += sorted(path for path in (csrc / "include").rglob("*") if path.is_file())  # <cmath> and its like have no suffix
     key = "\0".join((tools.version, name, *flags, content, *(header.read_text(ANY_BYTES) for header in headers)))
 
@@ -65,7 +66,7 @@ def compile_hip(
             given.write_text(content, "utf-8")
         # Names in the line table are relative to csrc, so that neither they nor the cache depend on where this checkout lies.
         maps = [f"-ffile-prefix-map={base}/=" for base in (csrc, out.parent)] + ["-fdebug-compilation-dir=."]
-        folders = [f"-I{where}" for where in (*searched, csrc / "include")]
+        folders = [f"-I{where}" for where in (*searched, csrc / "include", csrc)]
         done = subprocess.run([*tools.clang, *flags, *maps, *folders, "-o", out, given], capture_output=True, text=True)
         if done.returncode:
             raise CompileError(f"{name} did not compile for {arch}:\n{done.stderr.replace(f'{out.parent}/', '')}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from sparse_mla.errors import InputError
 from sparse_mla.kernels.inputs import DecodeInputs
@@ -71,6 +71,12 @@ class KernelSpec:
             )
 
 
+def _rung(number: int, name: str, about: str, **more: Any) -> KernelSpec:
+    """A version of the ladder that has a source of its own. docs/ladder.md compares them."""
+    shape = {"partial": {}, "reduce": {}, "splits": (1,), "head_block": 16, "tile": 32} | more
+    return KernelSpec(f"ladder/{name}", about, (f"mla_ladder_{name}", f"ladder/{number:02}_{name}.hip"), **shape)
+
+
 _PARTIAL, _REDUCE, _PRODUCT = "decode/split_partial.hip", "decode/split_reduce.hip", "decode/product.hip"
 CATALOGUE: dict[str, KernelSpec] = {
     spec.name: spec
@@ -108,6 +114,9 @@ CATALOGUE: dict[str, KernelSpec] = {
             tile=32,
             fused_block=512,
         ),
+        _rung(1, "scalar", "a wave a head, a token at a time, dot products on the VALU", head_block=1, block=64),
+        _rung(2, "mfma", "one wave for 16 heads, scores on the matrix unit", block=64),
+        _rung(3, "lds", "a tile dequantised to LDS once, both products on the matrix unit", block=64),
     )
 }
 
