@@ -137,7 +137,7 @@ def roofline_figure(rows: pd.DataFrame, roofs: pd.DataFrame, *, title: str, sour
     for (_, kernel), (_, mine) in zip(launches, rows.groupby("dispatch", sort=False), strict=True):
         best = mine.loc[mine.share.idxmax()]
         of = f", {mine.of_peak.iloc[0]:.2g} of the {mine.matrix.iloc[0]} matrix peak" if mine.rate.iloc[0] else ""
-        far = " It is near none of them: it waits for latency." if max(best.share, mine.of_peak.max()) < 0.2 else ""
+        far = " It is near none of them." if max(best.share, mine.of_peak.max()) < 0.2 else ""
         told.append(f"{kernel} takes {best.share:.2g} of the {best.level} roof, its highest{of}.{far}")
     return Figure(fig, title, " ".join(told), _kind(rows), source, rows.drop(columns=["low", "high"]).dropna(axis=1, how="all"))
 
@@ -149,11 +149,10 @@ def _roofs(axis: Any, placed: pd.DataFrame, at: pd.DataFrame) -> None:
     left, right = placed.intensity.min() / 6, max(placed.intensity.max() * 6, 2 * peaks.max() / slow)
     x = np.geomspace(left, right, 200)
     for level in sorted(levels, key=lambda level: level != "L2"):  # first, so that dashes show where another is as high
-        colour, _ = LEVEL_LOOK[level]
+        colour, marker = LEVEL_LOOK[level]
         roof = np.minimum(x * at.value[level], peaks.max())
-        axis.plot(
-            x, roof, color=colour, linestyle=_DASHES[level], linewidth=1.6, label=f"{level} {at.value[level] / 1e12:.3g} TB/s"
-        )
+        look: Any = {"color": colour, "linestyle": _DASHES[level], "marker": marker, "markevery": [], "markeredgecolor": INK}
+        axis.plot(x, roof, linewidth=1.6, label=f"{level} {at.value[level] / 1e12:.3g} TB/s", **look)
         low, high = (np.minimum(x * at.at[level, end], peaks.max()) for end in ("low", "high"))
         axis.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
     for matrix, peak in peaks.items():
