@@ -117,6 +117,9 @@ CATALOGUE: dict[str, KernelSpec] = {
         _rung(1, "scalar", "a wave a head, a token at a time, dot products on the VALU", head_block=1, block=64),
         _rung(2, "mfma", "one wave for 16 heads, scores on the matrix unit", block=64),
         _rung(3, "lds", "a tile dequantised to LDS once, both products on the matrix unit", block=64),
+        _rung(5, "swizzle", "the base design without bank conflicts"),
+        _rung(6, "packed", "the same, fp8 converted in pairs and with its scale"),
+        _rung(7, "transposed", "the same, V transposed on its way out of LDS"),
     )
 }
 
