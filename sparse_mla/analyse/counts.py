@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from sparse_mla.build import csrc_dir
+from sparse_mla.files import source_file
 
 UNITS = ("MFMA", "VALU", "LDS", "VMEM", "SALU", "SMEM", "WAIT", "BARRIER", "BRANCH")
 
@@ -41,7 +41,7 @@ def hottest_lines(counts: pd.DataFrame, n: int = 10) -> pd.DataFrame:
     lines = lines.nlargest(n, "count").reset_index(drop=True)
 
     def text(file: str, line: int) -> str:
-        path = csrc_dir() / file
+        path = source_file(file)
         known = path.read_text().splitlines() if path.is_file() else []  # a few instructions belong to no line
         return known[line - 1].strip() if 0 < line <= len(known) else ""
 

@@ -20,9 +20,9 @@ import pandas as pd
 
 from sparse_mla.analyse.causes import likely_causes
 from sparse_mla.analyse.phases import phases_of
-from sparse_mla.build import csrc_dir
 from sparse_mla.errors import InputError
 from sparse_mla.execute.result import Result
+from sparse_mla.files import source_file
 from sparse_mla.gfx950.decode import row_of
 from sparse_mla.gfx950.machine import Launched
 from sparse_mla.record.schema import CAUSES, Recording
@@ -77,7 +77,7 @@ class Sources:
     def text(self, file: str) -> str:
         """All of it, "" where there is none."""
         if file not in self.texts:
-            path = csrc_dir() / file  # an absolute path stays itself
+            path = source_file(file)
             self.texts[file] = path.read_text("utf-8", "replace") if file and path.is_file() else ""
         return self.texts[file]
 

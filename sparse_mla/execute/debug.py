@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from sparse_mla.errors import InputError
 from sparse_mla.execute.emulator import prepared
-from sparse_mla.execute.triton_emulated import sources
 from sparse_mla.gfx950.debug import Debugger
 from sparse_mla.kernels.case import Case
 from sparse_mla.kernels.catalogue import Partials, kernel_named
@@ -27,6 +26,4 @@ def debug(
     for step in steps[:launch]:
         step.run()
     at, code, kernarg, memory, lds = steps[launch]
-    stopped = Debugger(code, at.grid, (at.block,), kernarg, memory, workgroup=workgroup, dynamic_lds=lds)
-    stopped.sources.update(sources(code.kernel))
-    return stopped
+    return Debugger(code, at.grid, (at.block,), kernarg, memory, workgroup=workgroup, dynamic_lds=lds)

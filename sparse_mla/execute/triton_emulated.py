@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -53,9 +54,13 @@ def _compiling_for(arch: str) -> Iterator[None]:
         driver._active = before
 
 
+# Where our kernels and Triton's library lay when Triton compiled: it keeps code that other checkouts of ours compiled.
+_FOLDER = re.compile(r'(?<=")/[^"]*/(?=(?:sparse_mla/kernels|triton/language)")')
+
+
 @lru_cache(maxsize=256)
 def _decoded(text: str, name: str, sanitize: frozenset[str] | None, trace: bool) -> Code:
-    return decode(parse(text)[name], sanitize=sanitize, trace=trace)
+    return decode(parse(_FOLDER.sub("", text))[name], sanitize=sanitize, trace=trace)
 
 
 class TritonLauncher:
@@ -82,7 +87,7 @@ class TritonLauncher:
         """A debugger before the first instruction of one program (workgroup) of such a launch."""
         code, launched, lds = self.prepared(grid, args, kwargs)
         stopped = Debugger(code, *launched, workgroup=workgroup, dynamic_lds=lds)
-        stopped.sources.update(sources(code.kernel))
+        stopped.sources.update(_sources(code.kernel))
         return stopped
 
     def prepared(
@@ -114,7 +119,7 @@ class TritonLauncher:
         return code, (sizes, block, kernarg, memory), lds
 
 
-def sources(kernel: Kernel) -> dict[str, str]:
+def _sources(kernel: Kernel) -> dict[str, str]:
     """The texts of the Python files that a kernel's lines come from, as far as they are there."""
     names = {ins.source[0] for ins in kernel.instructions if ins.source}
     return {name: Path(name).read_text() for name in names if Path(name).is_file()}

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sparse_mla.build import csrc_dir
 from sparse_mla.errors import InputError, KernelFault
+from sparse_mla.files import source_file
 from sparse_mla.gfx950 import native
 from sparse_mla.gfx950.assembly import Instruction
 from sparse_mla.gfx950.machine import Run
@@ -182,9 +182,9 @@ class Stopped:
 
     @property
     def source(self) -> str:
-        """The text of the instruction's source line, where it is known: of `sources`, or of a file under csrc/."""
+        """The text of the instruction's source line, where it is known: of `sources`, or of a file that is here."""
         file, line = self.instruction.source or ("", 0)
-        path = csrc_dir() / file
+        path = source_file(file)
         text = self.sources.get(file) or (path.read_text() if path.is_file() else "")
         return "".join(text.splitlines()[line - 1 : line]).strip()
 

@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 
 import sparse_mla
-from sparse_mla.build import csrc_dir
 from sparse_mla.build.toolchain import find_toolchain
 from sparse_mla.execute.timing import time_kernel
+from sparse_mla.files import PACKAGE, folder, source_file
 from sparse_mla.gfx950.accesses import summary
 from sparse_mla.gfx950.decode import row_of
 from sparse_mla.gfx950.machine import Launched
@@ -86,14 +86,14 @@ def from_timing(timing: Timing, *, kernel: str, case: dict[str, Any], result: di
     if len(parts) == 1:  # of several, the model gives the band of all together
         tables["dispatches"] = tables["dispatches"].assign(low=1000 * timing.low, high=1000 * timing.high)
     files = sorted(set(tables["instructions"].file) - {""})
-    texts = {file: (csrc_dir() / file).read_text(encoding="utf-8") for file in files if _inside(csrc_dir(), file)}
+    texts = {file: source_file(file).read_text(encoding="utf-8") for file in files if _ours(file)}
     tables["sources"] = pd.DataFrame({"path": list(texts), "text": list(texts.values())})
     return Recording(manifest, tables)
 
 
-def _inside(folder: Path, file: str) -> bool:
-    path = (folder / file).resolve()
-    return path.is_relative_to(folder.resolve()) and path.is_file()
+def _ours(file: str) -> bool:
+    path = source_file(file).resolve()
+    return path.is_file() and any(path.is_relative_to(base.resolve()) for base in (folder("csrc"), PACKAGE))
 
 
 def _device(device: Device) -> dict[str, Any]:
