@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import _thread
 import ctypes as c
 import os
 import threading
@@ -243,17 +244,26 @@ def _run_all(shared: native.Launch, hosts: list[_Host]) -> None:
         if done < 0:
             stop.set()
 
-    others = [threading.Thread(target=work, args=(host,)) for host in hosts[1:]]
-    for other in others:
-        other.start()
+    def help_with(host: _Host, running: threading.Lock) -> None:
+        try:
+            work(host)
+        finally:
+            running.release()
+
+    locks = []
+    for host in hosts[1:]:
+        locks.append(threading.Lock())
+        locks[-1].acquire()
+        # Not threading.Thread: its start() waits until the other thread runs, some milliseconds where a core has to wake up.
+        _thread.start_new_thread(help_with, (host, locks[-1]))
     try:
         work(hosts[0])
     except BaseException:
         stop.set()
         raise
     finally:
-        for other in others:
-            other.join()
+        for lock in locks:
+            lock.acquire()
 
 
 def _three(value: Sequence[int], what: str) -> tuple[int, int, int]:
