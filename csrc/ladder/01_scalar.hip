@@ -1,13 +1,14 @@
 // Step 1, scalar: attention as it is written down, a token at a time.
 //
-// The idea. A wave takes one head of one row; a lane holds 8 of the 512 dims, of the query and of the output. For each token: bring 8
-// values, multiply, add up over the lanes, take the exponential, add the weighted values. Whatever comes later computes this.
+// The idea. A wave takes one head of one row; a lane holds 8 of the 512 dims, of the query and of the output. For each token:
+// bring 8 values, multiply, add up over the lanes, take the exponential, add the weighted values. Whatever comes later computes
+// this.
 //
 // The layout. Nothing is shared and nothing is stored: 8 values of Q and 8 sums live in registers, LDS is not used at all.
 //
-// The price. A record serves one head, so all 16 heads of a row bring and convert the same bytes again. A dot product costs a lane 8
-// products, and then six exchanges between lanes (ds_bpermute), each waiting for the one before. And every step of a token waits for
-// the one before it: index, record, score, weight; nothing else is in flight.
+// The price. A record serves one head, so all 16 heads of a row bring and convert the same bytes again. A dot product costs a
+// lane 8 products, and then six exchanges between lanes (ds_bpermute), each waiting for the one before. And every step of a token
+// waits for the one before it: index, record, score, weight; nothing else is in flight.
 #if defined(__gfx950__)
 #include "ladder.h"
 
@@ -58,7 +59,7 @@ extern "C" __global__ __launch_bounds__(WAVE_SIZE, 8) void mla_ladder_scalar(con
   using namespace ladder;
   const int lane = threadIdx.x, row = blockIdx.x, head = blockIdx.y;
   const bf16x8 q = load_unaligned<bf16x8>(p.q + row * p.q_row_stride + head * p.q_head_stride + 8 * lane); // phase: load q
-  const f32x8 scaled = __builtin_convertvector(q, f32x8) * (p.scale * LOG2_E); // phase: none
+  const f32x8 scaled = __builtin_convertvector(q, f32x8) * (p.scale * LOG2_E);                             // phase: none
   Head state = {{}, NO_MAX, 0.0f};
   attend(state, p.main, span_of(p.main, row), scaled, lane);
   attend(state, p.extra, span_of(p.extra, row), scaled, lane);

@@ -1,15 +1,16 @@
 // Step 2, MFMA: scores on the matrix unit, and so 16 heads at once.
 //
-// The idea. All heads of a row read the same tokens, so Q K^T is a matrix product: v_mfma_f32_16x16x32_bf16 multiplies 16 heads and 16
-// tokens over 32 dims, 16,384 FLOP in 16 clocks, where a VALU instruction does 128 in 4 (fp32). A record now serves 16 heads.
-// Only the scores are on the matrix unit. The output is still summed as in step 1, 8 dims a lane, but for 16 heads.
+// The idea. All heads of a row read the same tokens, so Q K^T is a matrix product: v_mfma_f32_16x16x32_bf16 multiplies 16 heads
+// and 16 tokens over 32 dims, 16,384 FLOP in 16 clocks, where a VALU instruction does 128 in 4 (fp32). A record now serves 16
+// heads. Only the scores are on the matrix unit. The output is still summed as in step 1, 8 dims a lane, but for 16 heads.
 //
-// The layout. A wave takes a row and 16 heads. MFMA wants of lane 16 g + m: of A (Q) head m, of B (K) token m, dims 8 g .. + 7 of 32; it
-// gives back token m, heads 4 g .. + 3. So Q lies in 64 registers, ready; a lane brings 8 bytes of its token for each MFMA. The scores
-// of a tile of 32 tokens pass through LDS, because the softmax wants a head's scores in few lanes. Sums: [16 heads][8 dims], 128 registers.
+// The layout. A wave takes a row and 16 heads. MFMA wants of lane 16 g + m: of A (Q) head m, of B (K) token m, dims 8 g .. + 7 of
+// 32; it gives back token m, heads 4 g .. + 3. So Q lies in 64 registers, ready; a lane brings 8 bytes of its token for each
+// MFMA. The scores of a tile of 32 tokens pass through LDS, because the softmax wants a head's scores in few lanes. Sums: [16
+// heads][8 dims], 128 registers.
 //
-// The price. Each record is brought and converted twice, once for K and once for V, and the weights of 16 heads are handed out one by
-// one: for each token 16 v_readlane and 64 packed multiply-adds. PV is most of the kernel now.
+// The price. Each record is brought and converted twice, once for K and once for V, and the weights of 16 heads are handed out
+// one by one: for each token 16 v_readlane and 64 packed multiply-adds. PV is most of the kernel now.
 #if defined(__gfx950__)
 #include "ladder.h"
 
@@ -49,7 +50,8 @@ __device__ __forceinline__ void score(Scores& lds, const bf16x8 (&q)[Q_STEPS], c
 }
 
 // Token first + 8 part + i for one i after the other; its weights are element i of lanes 16 part + head.
-__device__ __forceinline__ void accumulate(f32x8 (&acc)[BLOCK_HEADS], bf16x8 weights, const Segment& segment, Span span, int first,
+__device__ __forceinline__ void accumulate(f32x8 (&acc)[BLOCK_HEADS], bf16x8 weights, const Segment& segment, Span span,
+                                           int first,
                                            int lane) { // phase: PV
 #pragma unroll 1
   for (int part = 0; part < 4; ++part)

@@ -1,14 +1,15 @@
 // Step 3, LDS: bring and convert a tile once, read it twice, and put the second product on the matrix unit too.
 //
-// The idea. K and V are the same numbers. So a tile of 32 tokens is dequantised into LDS once; QK reads it along its rows, PV down its
-// columns, because MFMA wants of lane 16 g + m the values of dim m for tokens 8 g .. + 7. Without LDS that would be a gather of single
-// bytes from memory. The pieces are those of csrc/decode/base_tile.h, which does the same with four waves; here one wave does it all.
+// The idea. K and V are the same numbers. So a tile of 32 tokens is dequantised into LDS once; QK reads it along its rows, PV
+// down its columns, because MFMA wants of lane 16 g + m the values of dim m for tokens 8 g .. + 7. Without LDS that would be a
+// gather of single bytes from memory. The pieces are those of csrc/decode/base_tile.h, which does the same with four waves; here
+// one wave does it all.
 //
-// The layout. As in base_tile.h: Q 16 KiB, the tile 32 KiB, scores, 50.1 KiB together. One wave has all 512 dims of the output: 128
-// registers. A workgroup is one wave, so that its barriers cost nothing.
+// The layout. As in base_tile.h: Q 16 KiB, the tile 32 KiB, scores, 50.1 KiB together. One wave has all 512 dims of the output:
+// 128 registers. A workgroup is one wave, so that its barriers cost nothing.
 //
-// The price. LDS lets three workgroups onto a CU, and each is one wave: one of the four SIMDs idles always, and nothing hides what
-// the others wait for. And a single wave walks through gather, QK, softmax and PV of all 512 dims alone.
+// The price. LDS lets three workgroups onto a CU, and each is one wave: one of the four SIMDs idles always, and nothing hides
+// what the others wait for. And a single wave walks through gather, QK, softmax and PV of all 512 dims alone.
 #if defined(__gfx950__)
 #include "ladder.h"
 
@@ -27,7 +28,8 @@ extern "C" __global__ __launch_bounds__(WAVE_SIZE, 1) void mla_ladder_lds(const 
     const bool in_main = tile < main_tiles;
 #pragma unroll 1
     for (int quarter = 0; quarter < QUARTERS; ++quarter)
-      gather(lds, in_main ? p.main : p.extra, in_main ? main : extra, in_main ? tile : tile - main_tiles, WAVE_SIZE * quarter + lane);
+      gather(lds, in_main ? p.main : p.extra, in_main ? main : extra, in_main ? tile : tile - main_tiles,
+             WAVE_SIZE * quarter + lane);
     __syncthreads();
     score(lds, p.scale * LOG2_E, lane);
     __syncthreads();

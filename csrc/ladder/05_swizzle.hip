@@ -1,13 +1,15 @@
-// Step 5, no bank conflicts: the base design (step 4, csrc/decode/base_tile.h) with every array of LDS stored so that no two lanes of a
-// phase want different words of one bank.
+// Step 5, no bank conflicts: the base design (step 4, csrc/decode/base_tile.h) with every array of LDS stored so that no two
+// lanes of a phase want different words of one bank.
 //
-// The idea. LDS serves an access in phases of a fixed set of lanes, and in one phase a bank gives one dword: 64 banks for reads, 32 for
-// writes. Rows of 1,024 bytes put the same column of all rows into the same banks. XOR with a key of the row moves 16-byte slots about
-// within their row, costs no memory, and turns the same column of 16 rows into 16 different places. (A pad of 16 bytes a row would
-// do for 16 lanes that are 16 rows. But a phase of ds_read_b128 is 8 rows of one slot and 8 other rows of the next.)
+// The idea. LDS serves an access in phases of a fixed set of lanes, and in one phase a bank gives one dword: 64 banks for reads,
+// 32 for writes. Rows of 1,024 bytes put the same column of all rows into the same banks. XOR with a key of the row moves 16-byte
+// slots about within their row, costs no memory, and turns the same column of 16 rows into 16 different places. (A pad of 16
+// bytes a row would do for 16 lanes that are 16 rows. But a phase of ds_read_b128 is 8 rows of one slot and 8 other rows of the
+// next.)
 //
 // The layout. Slot s (16 bytes) of row t of the tile, and of Q, lies at slot s ^ (s >> 3) ^ key(t) of its row.
-//   key(t) serves both reads of the tile: one for QK of 16 rows, in phases of rows 0-3, 12-15 in one slot and 4-11 in the next; and
+//   key(t) serves both reads of the tile: one for QK of 16 rows, in phases of rows 0-3, 12-15 in one slot and 4-11 in the next;
+//   and
 //     one for PV of a pair of slots in rows t, 8 + t, 16 + t and 24 + t. It will serve those of step 7 as well.
 //   s >> 3 serves the writes: 8 lanes bring 8 slots each of one token, at one time slots i, 8 + i, ... 56 + i.
 //   Scores: quad s of head h lies at quad s ^ key_of_scores(h), for the read of 8 tokens of 16 heads in the softmax.
@@ -27,7 +29,9 @@ constexpr __device__ __forceinline__ int key_of_scores(int head) {
 }
 
 // Bytes into the tile or Q, and into the scores.
-constexpr __device__ __forceinline__ int place(int row, int slot) { return HEAD_DIM * 2 * row + 16 * (slot ^ slot >> 3 ^ key(row)); }
+constexpr __device__ __forceinline__ int place(int row, int slot) {
+  return HEAD_DIM * 2 * row + 16 * (slot ^ slot >> 3 ^ key(row));
+}
 constexpr __device__ __forceinline__ int place_of_score(int head, int token) {
   return TILE_TOKENS * 4 * head + 16 * (token / 4 ^ key_of_scores(head)) + token % 4 * 4;
 }
@@ -45,7 +49,8 @@ __device__ __forceinline__ int opaque(int x) {
 struct Swizzled {
   typedef base::Shared Shared;
 
-  static __device__ __forceinline__ void stage_q(Shared& lds, const DecodeParams& p, int row, int head0, int tid) { // phase: load q
+  static __device__ __forceinline__ void stage_q(Shared& lds, const DecodeParams& p, int row, int head0,
+                                                 int tid) { // phase: load q
     constexpr int SLOTS = HEAD_DIM / 8;
 #pragma unroll
     for (int i = 0; i < BLOCK_HEADS * SLOTS / THREADS; ++i) {
@@ -55,11 +60,14 @@ struct Swizzled {
     }
   }
 
-  static __device__ __forceinline__ bf16x8 dequantise(uint32_t low, uint32_t high, float scale) { return base::dequantise(low, high, scale); }
+  static __device__ __forceinline__ bf16x8 dequantise(uint32_t low, uint32_t high, float scale) {
+    return base::dequantise(low, high, scale);
+  }
 
   // As in base_tile.h: 8 threads a token, one for each 64 dims.
   template <typename Version = Swizzled>
-  static __device__ __forceinline__ void gather(Shared& lds, const Segment& segment, Span span, int tile, int tid) { // phase: gather
+  static __device__ __forceinline__ void gather(Shared& lds, const Segment& segment, Span span, int tile,
+                                                int tid) { // phase: gather
     const int token = tid / THREADS_PER_TOKEN, part = tid % THREADS_PER_TOKEN;
     const Record record = record_of(segment, span, tile * TILE_TOKENS + token);
     if (part == 0)

@@ -1,8 +1,9 @@
 // Step 6, packed conversion: fp8 to bf16 two at a time, scale included.
 //
-// The idea. The base design makes a bf16 of an fp8 in three steps: byte to fp32 (v_cvt_f32_fp8), times the scale (v_pk_mul_f32, two at
-// a time), two fp32 to a pair of bf16 (v_cvt_pk_bf16_f32). gfx950 has one instruction for a pair: v_cvt_scalef32_pk_bf16_fp8 takes two
-// bytes and the power of two in the exponent of a float. Cache scales are powers of two, so nothing is lost, not even a bit.
+// The idea. The base design makes a bf16 of an fp8 in three steps: byte to fp32 (v_cvt_f32_fp8), times the scale (v_pk_mul_f32,
+// two at a time), two fp32 to a pair of bf16 (v_cvt_pk_bf16_f32). gfx950 has one instruction for a pair:
+// v_cvt_scalef32_pk_bf16_fp8 takes two bytes and the power of two in the exponent of a float. Cache scales are powers of two, so
+// nothing is lost, not even a bit.
 //
 // The layout. That of step 5.
 //

@@ -1,5 +1,5 @@
-// What the versions of the ladder share, beside the pieces of csrc/decode that they include: where a token's record lies, the online
-// softmax of scores that are in registers, and the store of results. What one version adds stands in its own file.
+// What the versions of the ladder share, beside the pieces of csrc/decode that they include: where a token's record lies, the
+// online softmax of scores that are in registers, and the store of results. What one version adds stands in its own file.
 #pragma once
 #include "decode/base_tile.h"
 
@@ -25,8 +25,8 @@ __device__ __forceinline__ Record record_of(const Segment& segment, Span span, i
           records + static_cast<int64_t>(segment.block_size) * DATA_BYTES + static_cast<int64_t>(place) * SCALE_BYTES};
 }
 
-// The softmax of base_tile.h for scores in registers: the lane's head is lane % 16, of which the lanes 16, 32 and 48 further have the
-// other tokens. Gives P; `alpha` is what everything summed before counts from now on.
+// The softmax of base_tile.h for scores in registers: the lane's head is lane % 16, of which the lanes 16, 32 and 48 further have
+// the other tokens. Gives P; `alpha` is what everything summed before counts from now on.
 __device__ __forceinline__ bf16x8 weigh(f32x4 low, f32x4 high, float& max, float& sum, float& alpha, int lane) { // phase: softmax
   float raised = max;
 #pragma unroll
@@ -62,7 +62,8 @@ __device__ __forceinline__ void rescale(f32x4 (&acc)[OUT_TILES], float alpha, in
 
 // Writes what one wave has: acc[n][r] of head 4 (lane / 16) + r, dim dim_of(n); max and sum of head lane % 16.
 template <typename Dim>
-__device__ __forceinline__ void store(const DecodeParams& p, int row, int head0, const Online& state, int lane, Dim dim_of) { // phase: store
+__device__ __forceinline__ void store(const DecodeParams& p, int row, int head0, const Online& state, int lane,
+                                      Dim dim_of) { // phase: store
   if (p.lse != nullptr && lane < BLOCK_HEADS && head0 + lane < p.heads)
     p.lse[static_cast<int64_t>(row) * p.heads + head0 + lane] = log_sum_exp(state.max, state.sum);
   const float inverse = inverse_denominator(p, head0 + lane % 16, state.max, state.sum);

@@ -120,6 +120,7 @@ CATALOGUE: dict[str, KernelSpec] = {
         _rung(5, "swizzle", "the base design without bank conflicts"),
         _rung(6, "packed", "the same, fp8 converted in pairs and with its scale"),
         _rung(7, "transposed", "the same, V transposed on its way out of LDS"),
+        _rung(8, "direct", "K from memory into MFMA's registers; a wave brings the dims that it multiplies"),
     )
 }
 
