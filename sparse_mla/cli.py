@@ -130,6 +130,20 @@ def _bench(args: argparse.Namespace) -> None:
     _show(bench_emulator(), args.json)
 
 
+def _budget(args: argparse.Namespace) -> int:
+    from sparse_mla.analyse import budget
+    from sparse_mla.build import find_toolchain
+
+    now = budget.measure()
+    if args.accept:
+        budget.accept(now)
+    given = budget.accepted()
+    table = budget.compare(now, given)
+    text, code = budget.report(table, find_toolchain().version, given)
+    _show(json.loads(table.to_json(orient="records")), args.json, lambda: text)
+    return code
+
+
 def _notebooks(args: argparse.Namespace) -> int:
     from sparse_mla.notebooks import available, choose, execute, literal
 
@@ -240,6 +254,9 @@ def parser() -> argparse.ArgumentParser:
     isa.add_argument("--coverage", action="store_true", help="count those that tests run and kernels use instead, by family")
     bench = add("bench", _bench, "how fast the emulator is here")
     bench.add_argument("what", choices=("emulator",))
+
+    held = add("budget", _budget, "hold what the HIP kernels take and cost against profiles/budget.json")
+    held.add_argument("--accept", action="store_true", help="make the figures of now the budget")
 
     books = add("notebooks", _notebooks, "list the notebooks, or execute them without a browser")
     books.add_argument("action", choices=("list", "run"))
