@@ -121,6 +121,17 @@ CATALOGUE: dict[str, KernelSpec] = {
         _rung(6, "packed", "the same, fp8 converted in pairs and with its scale"),
         _rung(7, "transposed", "the same, V transposed on its way out of LDS"),
         _rung(8, "direct", "K from memory into MFMA's registers; a wave brings the dims that it multiplies"),
+        _rung(9, "private", "every wave takes whole tiles of its own: no barrier in the loop"),
+        _rung(10, "prefetch", "the same, the next tile on its way while this one is multiplied"),
+        _rung(
+            11,
+            "split",
+            "the same, rows cut into parts that a second launch merges",
+            splits=(1, 2, 4, 8, 16),
+            partial={"fp32": ("mla_ladder_split", "ladder/11_split.hip")},
+            reduce={"fp32": ("mla_decode_product_reduce", _PRODUCT)},
+            reduce_heads=4,
+        ),
     )
 }
 
