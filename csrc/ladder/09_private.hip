@@ -90,14 +90,23 @@ __device__ __forceinline__ bf16x8 weigh(Online& state, f32x4 (&x)[STRIPS], uint3
   return weights;
 }
 
-// O^T += V^T P^T.
+// O^T += V^T P^T. V is read AHEAD products before its turn; left alone, the compiler may read just in time, and wait for each.
 __device__ __forceinline__ void accumulate(Online& state, const char* v, bf16x8 weights, const Worker& at) { // phase: PV
   const int row = 4 * at.g + at.m / 4;
+  const auto value = [&](int n) {
+    const char* const mine = v + row * ROW_BYTES + 16 * ((2 * n + at.m / 2 % 2) ^ bank_key(row)) + at.m % 2 * 8;
+    return __builtin_shufflevector(read_transposed(mine), read_transposed(mine + 16 * ROW_BYTES), 0, 1, 2, 3, 4, 5, 6, 7);
+  };
+  bf16x8 ahead[AHEAD];
+#pragma unroll
+  for (int n = 0; n < AHEAD; ++n)
+    ahead[n] = value(n);
 #pragma unroll
   for (int n = 0; n < OUT_TILES; ++n) {
-    const char* const mine = v + row * ROW_BYTES + 16 * ((2 * n + at.m / 2 % 2) ^ bank_key(row)) + at.m % 2 * 8;
-    const bf16x4 low = read_transposed(mine), high = read_transposed(mine + 16 * ROW_BYTES);
-    state.acc[n] = mfma_16x16x32(__builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7), weights, state.acc[n]);
+    __builtin_amdgcn_sched_barrier(0);
+    state.acc[n] = mfma_16x16x32(ahead[n % AHEAD], weights, state.acc[n]);
+    if (n + AHEAD < OUT_TILES)
+      ahead[n % AHEAD] = value(n + AHEAD);
   }
   __builtin_amdgcn_wave_barrier();
 }
