@@ -9,8 +9,8 @@
 // MFMA. The scores of a tile of 32 tokens pass through LDS, because the softmax wants a head's scores in few lanes. Sums: [16
 // heads][8 dims], 128 registers.
 //
-// The price. Each record is brought and converted twice, once for K and once for V, and the weights of 16 heads are handed out
-// one by one: for each token 16 v_readlane and 64 packed multiply-adds. PV is most of the kernel now.
+// The price. Each record is brought and converted twice, once for K and once for V, the second time one token after the other, each
+// of them waited for. And PV is on the VALU: 2,048 packed multiply-adds a tile, for what 32 MFMAs do in step 3.
 #if defined(__gfx950__)
 #include "ladder.h"
 
@@ -21,6 +21,7 @@ constexpr int Q_STEPS = HEAD_DIM / 32;
 
 struct Scores {
   alignas(16) float score[BLOCK_HEADS][TILE_TOKENS];
+  alignas(16) float weight[TILE_TOKENS][BLOCK_HEADS];
 };
 
 // Dims dim .. dim + 7 of a token, bf16.
@@ -49,20 +50,17 @@ __device__ __forceinline__ void score(Scores& lds, const bf16x8 (&q)[Q_STEPS], c
   }
 }
 
-// Token first + 8 part + i for one i after the other; its weights are element i of lanes 16 part + head.
-__device__ __forceinline__ void accumulate(f32x8 (&acc)[BLOCK_HEADS], bf16x8 weights, const Segment& segment, Span span,
+// Dims 8 lane .. + 7 of all heads, a token after the other.
+__device__ __forceinline__ void accumulate(f32x8 (&acc)[BLOCK_HEADS], const Scores& lds, const Segment& segment, Span span,
                                            int first,
                                            int lane) { // phase: PV
 #pragma unroll 1
-  for (int part = 0; part < 4; ++part)
+  for (int token = 0; token < TILE_TOKENS; ++token) {
+    const f32x8 value = __builtin_convertvector(values_of(record_of(segment, span, first + token), 8 * lane), f32x8);
 #pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      const f32x8 value = __builtin_convertvector(values_of(record_of(segment, span, first + 8 * part + i), 8 * lane), f32x8);
-      const float weight = static_cast<float>(weights[i]);
-#pragma unroll
-      for (int head = 0; head < BLOCK_HEADS; ++head)
-        acc[head] += value * broadcast_lane(weight, 16 * part + head);
-    }
+    for (int head = 0; head < BLOCK_HEADS; ++head)
+      acc[head] += value * lds.weight[token][head];
+  }
 }
 
 } // namespace ladder
@@ -90,11 +88,14 @@ extern "C" __global__ __launch_bounds__(WAVE_SIZE, 1) void mla_ladder_mfma(const
     const f32x4* const scores = reinterpret_cast<const f32x4*>(&lds.score[m][8 * g]); // phase: softmax
     float alpha;
     const bf16x8 weights = weigh(scores[0], scores[1], max, sum, alpha, lane);
+#pragma unroll
+    for (int i = 0; i < 8; ++i)
+      lds.weight[8 * g + i][m] = static_cast<float>(weights[i]);
     __syncthreads();
 #pragma unroll
     for (int head = 0; head < BLOCK_HEADS; ++head)
       acc[head] *= broadcast_lane(alpha, head);
-    accumulate(acc, weights, segment, span, first, lane);
+    accumulate(acc, lds, segment, span, first, lane);
   }
   if (p.lse != nullptr && lane < BLOCK_HEADS && head0 + lane < p.heads) // phase: store
     p.lse[static_cast<int64_t>(row) * p.heads + head0 + lane] = log_sum_exp(max, sum);
