@@ -78,10 +78,8 @@ extern "C" __global__ __launch_bounds__(THREADS, 1) void mla_decode_product_spli
   decode<true>(lds, p);
 }
 
-// The second launch of a split decode: grid (rows, blocks of 4 heads), a head a wave.
-extern "C" __global__ __launch_bounds__(THREADS, 1) void mla_decode_product_reduce(const DecodeParams p) {
-  const int wave = uniform(threadIdx.x / WAVE_SIZE), head = blockIdx.y * WAVES + wave;
-  if (head < p.heads)
-    merge_parts<1, MAX_SPLIT>(p, blockIdx.x, head, 1, threadIdx.x % WAVE_SIZE);
+// The second launch of a split decode: grid (rows, heads), 64 threads.
+extern "C" __global__ __launch_bounds__(WAVE_SIZE, 1) void mla_decode_product_reduce(const DecodeParams p) {
+  merge_parts<1, MAX_SPLIT>(p, blockIdx.x, blockIdx.y, 1, threadIdx.x);
 }
 #endif

@@ -67,9 +67,9 @@ __device__ __forceinline__ void merge_waves(Part (&parts)[HEADS_PER_WAVE], const
   }
 }
 
-// See base_tile.h. `sink` in the log2 domain; -inf where there is none.
+// See base_tile.h. `sink` as `sink_of` gives it.
 __device__ __forceinline__ void finish(const DecodeParams& p, int row, int head, const Part& part, float sink, int lane) { // phase: store
-  const float denominator = part.sum + exp2_approx(sink - part.max);
+  const float denominator = p.attn_sink != nullptr ? part.sum + exp2_approx(sink * LOG2_E - part.max) : part.sum;
   const float inverse = part.sum == 0.0f ? 0.0f : rcp_approx(denominator);
   bf16* const out = p.out + row * p.out_row_stride + head * p.out_head_stride + 4 * lane;
 #pragma unroll
@@ -80,9 +80,10 @@ __device__ __forceinline__ void finish(const DecodeParams& p, int row, int head,
         part.sum == 0.0f ? -__builtin_inff() : (part.max + log2_approx(part.sum)) * LN_2;
 }
 
-// Asked for long before it is wanted.
+// A head's sink, natural log; asked for long before it is wanted, and without a branch, behind which the wave would wait for it.
 __device__ __forceinline__ float sink_of(const DecodeParams& p, int head) { // phase: merge
-  return p.attn_sink == nullptr ? -__builtin_inff() : p.attn_sink[min(head, p.heads - 1)] * LOG2_E;
+  const float* const from = p.attn_sink != nullptr ? p.attn_sink : reinterpret_cast<const float*>(p.q); // any numbers
+  return from[min(head, p.heads - 1)];
 }
 
 // Largest, and sum, of the 16 lanes of a row: each lane meets the lanes 8, 4, 2 and 1 further.
@@ -109,9 +110,7 @@ template <int HEADS, int CHUNK> __device__ __forceinline__ void merge_parts(cons
   typedef f32x4 Values[CHUNK][HEADS][QUADS];
   const int split = lane % MAX_SPLIT, mine = lane / MAX_SPLIT; // whose maximum and sum a lane has
   const int64_t first_part = static_cast<int64_t>(row) * p.split_k * p.heads + head; // split s is s * heads further
-  f32x2 ml = {NO_MAX, 0.0f};
-  if (split < p.split_k && mine < min(HEADS, heads))
-    ml = load_unaligned<f32x2>(p.partial_ml + (first_part + split * p.heads + mine) * 2);
+  f32x2 ml = load_unaligned<f32x2>(p.partial_ml + (first_part + min(split, p.split_k - 1) * p.heads + min(mine, min(HEADS, heads) - 1)) * 2);
   const float sink = sink_of(p, head + mine);
   const char* const acc = reinterpret_cast<const char*>(static_cast<const float*>(p.partial_acc) + first_part * HEAD_DIM);
   const uint32_t split_bytes = p.heads * HEAD_DIM * 4;
@@ -128,6 +127,9 @@ template <int HEADS, int CHUNK> __device__ __forceinline__ void merge_parts(cons
   };
   Values values[2];
   load(values[0], 0);
+  __builtin_amdgcn_sched_barrier(0); // all of this is asked for before any of it is wanted
+  if (split >= p.split_k)
+    ml = {NO_MAX, 0.0f};
   const float most = max_of_row(ml[0]), weight = exp2_approx(ml[0] - most), total = sum_of_row(ml[1] * weight);
   Part parts[HEADS];
 #pragma unroll

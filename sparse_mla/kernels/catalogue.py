@@ -39,7 +39,7 @@ class KernelSpec:
     tile: int  # tokens taken at a time
     block: int = 256
     fused_block: int | None = None  # where the fused kernel takes another number of threads
-    reduce_heads: int = 1  # heads of a workgroup of the second launch
+    reduce_block: int = 256  # threads of a workgroup of the second launch, which takes one head
     one_launch: int = 1  # up to this split the part of a row that comes last merges them all, without a second launch
 
     @property
@@ -56,7 +56,7 @@ class KernelSpec:
         parts = KernelLaunch(*self.partial[partials], (rows, head_blocks, split_k), self.block)
         if split_k <= self.one_launch:
             return (parts,)
-        return parts, KernelLaunch(*self.reduce[partials], (rows, -(-heads // self.reduce_heads), 1), self.block)
+        return parts, KernelLaunch(*self.reduce[partials], (rows, heads, 1), self.reduce_block)
 
     def check(self, inputs: DecodeInputs, split_k: int = 1, partials: str = "fp32") -> None:
         """Refuse what this kernel cannot do. Shapes and dtypes are the inputs' own check."""
@@ -100,7 +100,7 @@ CATALOGUE: dict[str, KernelSpec] = {
             splits=(1, 2, 3, 4, 6, 8, 12, 16),
             head_block=16,
             tile=32,
-            reduce_heads=4,
+            reduce_block=64,
             one_launch=4,
         ),
         KernelSpec(
@@ -130,7 +130,7 @@ CATALOGUE: dict[str, KernelSpec] = {
             splits=(1, 2, 4, 8, 16),
             partial={"fp32": ("mla_ladder_split", "ladder/11_split.hip")},
             reduce={"fp32": ("mla_decode_product_reduce", _PRODUCT)},
-            reduce_heads=4,
+            reduce_block=64,
         ),
     )
 }
