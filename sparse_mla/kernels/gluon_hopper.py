@@ -239,18 +239,19 @@ def _meet(word, splits, split, polls, SLICES: gl.constexpr):
             left = (before == seen).to(gl.int32)
             seen = before
         tries += 1
-    first, last = split, gl.minimum(split + 1, SLICES)
-    if left == 0:
-        absent = (seen // LEFT) & FIELD
-        done = (gl.atomic_add(word, DONE, sem="relaxed", scope="gpu") // DONE) & FIELD
-        if done + 1 + absent == splits:
-            gl.atomic_xchg(word, 0, sem="relaxed", scope="gpu")
-        first = gl.where(absent > 0, 0, first)
-        last = gl.where(absent > 0, gl.where(is_last, SLICES, 0), last)
-    else:
-        last = first
+    absent = (seen // LEFT) & FIELD
+    first = gl.where(absent > 0, 0, split)
+    last = gl.where(absent > 0, gl.where(is_last, SLICES, 0), gl.minimum(split + 1, SLICES))
     gl.thread_barrier()
-    return first, last
+    return first, gl.where(left == 0, last, first), absent, left
+
+
+@gluon.jit
+def _part(word, splits, absent):
+    """Count this split as done with its row's word; whoever is last to be sets it to zero."""
+    done = (gl.atomic_add(word, DONE, sem="relaxed", scope="gpu") // DONE) & FIELD
+    if done + 1 + absent == splits:
+        gl.atomic_xchg(word, 0, sem="relaxed", scope="gpu")
 
 
 @gluon.jit
@@ -271,69 +272,77 @@ def _store_lse(lse, total, top, row, head, heads):
 
 
 @gluon.jit
+def _whole(pieces, ROWS: gl.constexpr, COLUMNS: gl.constexpr, LAYOUT: gl.constexpr):
+    """Pieces of shared memory that lie one after another, as one."""
+    return pieces._reinterpret(pieces.dtype, [ROWS, COLUMNS], LAYOUT)
+
+
+@gluon.jit
 def _merge(
     partial, partial_ml, out, lse, attn_sink, out_row_stride, out_head_stride, heads, row, group, head0, splits, first, last,
-    BH: gl.constexpr, SPLITS: gl.constexpr, SLICES: gl.constexpr,
+    BH: gl.constexpr, SPLITS: gl.constexpr, SLICES: gl.constexpr, WARPS: gl.constexpr,
 ):  # fmt: skip
     """Slices `first` to `last` - 1 of a row's output for BH heads, of D / SLICES dims each. SPLITS: a power of two >= splits."""
     DIMS: gl.constexpr = D // SLICES
-    CHUNK: gl.constexpr = SPLITS if SPLITS * DIMS * BH <= 8192 else 8192 // (DIMS * BH)  # splits at a time
-    ACROSS: gl.constexpr = 1 if DIMS * BH >= 512 else 512 // (DIMS * BH)
-    L3: gl.constexpr = gl.BlockedLayout([1, 1, 4], [1, 128 // BH, BH // 4], [ACROSS, 4 // ACROSS, 1], [2, 1, 0])
-    BY_SPLIT: gl.constexpr = gl.SliceLayout(1, L3)
+    AT_ONCE: gl.constexpr = 2048 * WARPS  # numbers: 64 a thread
+    CHUNK: gl.constexpr = SPLITS if SPLITS * DIMS * BH <= AT_ONCE else AT_ONCE // (DIMS * BH)  # splits at a time
+    WIDE: gl.constexpr = WARPS * 128 // BH  # dims that the warps cover side by side
+    ACROSS: gl.constexpr = 1 if WIDE <= DIMS else WIDE // DIMS
+    L3: gl.constexpr = gl.BlockedLayout([1, 1, 4], [1, 128 // BH, BH // 4], [ACROSS, WARPS // ACROSS, 1], [2, 1, 0])
     FLAT: gl.constexpr = gl.SliceLayout(0, L3)
-    head = gl.arange(0, BH, gl.SliceLayout(0, BY_SPLIT))
-    all_splits = gl.arange(0, SPLITS, gl.SliceLayout(1, BY_SPLIT))
-    at = partial_ml + gl.expand_dims(group * splits + all_splits, 1) * (2 * BH) + gl.expand_dims(head, 0)
-    there = gl.expand_dims(all_splits, 1) < splits
-    tops = gl.load(at, mask=there, other=NO_MAX, cache_modifier=".cg")
-    sums = gl.load(at + BH, mask=there, other=0.0, cache_modifier=".cg")
+    L2: gl.constexpr = gl.BlockedLayout([1, 4], [128 // BH, BH // 4], [WARPS, 1], [1, 0])
+    PLAIN: gl.constexpr = gl.SwizzledSharedLayout(1, 1, 1, [1, 0])
+    weights = gl.allocate_shared_memory(gl.float32, [SPLITS // CHUNK, CHUNK, BH], PLAIN)
+    partial += (group * splits).to(gl.int64) * (D * BH)
+    partial_ml += group * splits * (2 * BH)
+
+    head = gl.arange(0, BH, gl.SliceLayout(0, L2))
+    each = gl.expand_dims(gl.arange(0, SPLITS, gl.SliceLayout(1, L2)), 1)
+    ml_at = partial_ml + each * (2 * BH) + gl.expand_dims(head, 0)
+    tops = gl.load(ml_at, mask=each < splits, other=NO_MAX, cache_modifier=".cg")
+    sums = gl.load(ml_at + BH, mask=each < splits, other=0.0, cache_modifier=".cg")
     top = gl.max(tops, axis=0)
-    total = gl.sum(gl.exp2(tops - gl.expand_dims(top, 0)) * sums, axis=0)
-    inverse = _inverse(total, top, attn_sink, head0 + head, heads)
+    weight = gl.exp2(tops - gl.expand_dims(top, 0))
+    total = gl.sum(weight * sums, axis=0)
+    if first == 0:
+        _store_lse(lse, total, top, row, head0 + head, heads)
+    weight = weight * gl.expand_dims(_inverse(total, top, attn_sink, head0 + head, heads), 0)
+    _whole(weights, SPLITS, BH, PLAIN).store(weight)
+
+    column = head0 + gl.arange(0, BH, gl.SliceLayout(0, FLAT))
+    out_at = out + row.to(gl.int64) * out_row_stride + gl.expand_dims(column.to(gl.int64) * out_head_stride, 0)
+    deep = gl.expand_dims(gl.expand_dims(gl.arange(0, CHUNK, gl.SliceLayout(1, gl.SliceLayout(2, L3))), 1), 2)
+    wide = gl.arange(0, DIMS, gl.SliceLayout(0, gl.SliceLayout(2, L3)))
+    low = gl.expand_dims(gl.expand_dims(gl.arange(0, BH, gl.SliceLayout(0, FLAT)), 0), 0)
+    spot = deep * (D * BH) + gl.expand_dims(gl.expand_dims(wide, 0) * BH, 2) + low
     for piece in range(first, last):
-        if piece == 0:
-            _store_lse(lse, total, top, row, head0 + head, heads)
-        dim = piece * DIMS + gl.arange(0, DIMS, gl.SliceLayout(1, FLAT))
-        column = gl.arange(0, BH, gl.SliceLayout(0, FLAT))
         merged = gl.zeros([DIMS, BH], gl.float32, FLAT)
-        for start in range(0, splits, CHUNK):
-            some = start + gl.arange(0, CHUNK, gl.SliceLayout(1, BY_SPLIT))
-            their = partial_ml + gl.expand_dims(group * splits + some, 1) * (2 * BH) + gl.expand_dims(head, 0)
-            theirs = gl.load(their, mask=gl.expand_dims(some, 1) < splits, other=float("-inf"), cache_modifier=".cg")
-            weight = gl.exp2(theirs - gl.expand_dims(top, 0)) * gl.expand_dims(inverse, 0)
-            deep = start + gl.arange(0, CHUNK, gl.SliceLayout(1, gl.SliceLayout(2, L3)))
-            wide = piece * DIMS + gl.arange(0, DIMS, gl.SliceLayout(0, gl.SliceLayout(2, L3)))
-            line = gl.expand_dims((group * splits + deep).to(gl.int64) * (D * BH), 1) + gl.expand_dims(wide, 0) * BH
-            spot = gl.expand_dims(line, 2) + gl.expand_dims(gl.expand_dims(gl.arange(0, BH, gl.SliceLayout(0, FLAT)), 0), 0)
-            mask = gl.expand_dims(gl.expand_dims(deep, 1), 2) < splits
-            part = gl.load(partial + spot, mask=mask, other=0.0, cache_modifier=".cg")
-            merged += gl.sum(part * gl.expand_dims(weight, 1), axis=0)
-        place = gl.expand_dims((head0 + column).to(gl.int64) * out_head_stride, 0) + gl.expand_dims(dim, 1)
-        gl.store(
-            out + row.to(gl.int64) * out_row_stride + place,
-            merged.to(gl.bfloat16),
-            mask=gl.expand_dims(head0 + column, 0) < heads,
-        )
+        for chunk in range(0, (splits + CHUNK - 1) // CHUNK):
+            here = partial + chunk * (CHUNK * D * BH) + piece * (DIMS * BH)
+            part = gl.load(here + spot, mask=chunk * CHUNK + deep < splits, other=0.0, cache_modifier=".cg")
+            merged += gl.sum(part * gl.expand_dims(weights.index(chunk).load(gl.SliceLayout(1, L3)), 1), axis=0)
+        dim = gl.expand_dims(piece * DIMS + gl.arange(0, DIMS, gl.SliceLayout(1, FLAT)), 1)
+        gl.store(out_at + dim, merged.to(gl.bfloat16), mask=gl.expand_dims(column, 0) < heads)
 
 
 @gluon.jit
 def _consume(
     ring, bias, full, empty, q_shared, p_shared, q, out, lse, attn_sink, partial, partial_ml, words,
     q_row_stride, q_head_stride, out_row_stride, out_head_stride, main_indptr, extra_indptr, heads, scale, items, splits, blocks, polls,
-    MINE: gl.constexpr, CONSUMERS: gl.constexpr, BH: gl.constexpr, RING: gl.constexpr, SPLITS: gl.constexpr, SLICES: gl.constexpr,
+    BH: gl.constexpr, RING: gl.constexpr, SPLITS: gl.constexpr, SLICES: gl.constexpr,
+    WARPS: gl.constexpr,
 ):  # fmt: skip
-    """Four warps that multiply tiles for BH heads."""
-    ST: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, 1], [16, BH, 16])  # S^T [64, BH] and O^T [512, BH]
-    LQ: gl.constexpr = gl.BlockedLayout([1, 8], [1, 32], [4, 1], [1, 0])
-    BY_TOKEN: gl.constexpr = gl.SliceLayout(1, ST)
-    BY_HEAD: gl.constexpr = gl.SliceLayout(0, ST)
+    """Warps that multiply tiles for BH heads."""
+    ST: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [4, WARPS // 4], [16, BH * 4 // WARPS, 16])  # S^T [64, BH]
+    OT: gl.constexpr = gl.NVMMADistributedLayout([3, 0], [WARPS, 1], [16, BH, 16])  # O^T [512, BH]
+    LQ: gl.constexpr = gl.BlockedLayout([1, 8], [1, 32], [WARPS, 1], [1, 0])
+    BY_HEAD: gl.constexpr = gl.SliceLayout(0, OT)
     at, phase = 0, 0
     for item in range(gl.program_id(0), items, gl.num_programs(0)):
         row, block, split = _item(item, splits, blocks)
         _, _, _, _, _, first, end = _tiles(main_indptr, extra_indptr, row, split, splits)
-        group = (row * blocks + block) * CONSUMERS + MINE
-        head0 = (block * CONSUMERS + MINE) * BH
+        group = row * blocks + block
+        head0 = block * BH
         lane_head = head0 + gl.arange(0, BH, gl.SliceLayout(1, LQ))
         wide = gl.expand_dims(gl.arange(0, D, gl.SliceLayout(0, LQ)), 0)
         inside = gl.expand_dims(lane_head, 1) < heads
@@ -341,26 +350,26 @@ def _consume(
         q_shared.store(gl.load(q_at, mask=inside, other=0.0))
         fence_async_shared()
 
-        acc = gl.zeros([D, BH], gl.float32, ST)
+        acc = gl.zeros([D, BH], gl.float32, OT)
         total = gl.zeros([TILE, BH], gl.float32, ST)
-        top = gl.full([BH], NO_MAX, gl.float32, BY_HEAD)
+        top = gl.full([BH], NO_MAX, gl.float32, gl.SliceLayout(0, ST))
         for _tile in range(first, end):
             mbarrier.wait(full.index(at), phase)
             kv = ring.index(at)
             score = warpgroup_mma(
                 kv, q_shared.permute((1, 0)), gl.zeros([TILE, BH], gl.float32, ST), use_acc=False, is_async=True
             )
-            valid = bias.index(at).load(BY_TOKEN)
+            valid = bias.index(at).load(gl.SliceLayout(1, ST))
             score = warpgroup_mma_wait(0, deps=[score])
             score = score * scale + gl.expand_dims(valid, 1)
             higher = gl.maximum(top, gl.max(score, axis=0))
             weight = gl.exp2(score - gl.expand_dims(higher, 0))
             p_shared.store(weight.to(gl.bfloat16))
             fence_async_shared()
-            alpha = gl.expand_dims(gl.exp2(top - higher), 0)
+            alpha = gl.exp2(top - higher)
             top = higher
-            total = total * alpha + weight
-            acc = acc * alpha
+            total = total * gl.expand_dims(alpha, 0) + weight
+            acc = acc * gl.expand_dims(gl.convert_layout(alpha, BY_HEAD), 0)
             acc = warpgroup_mma(kv.permute((1, 0)), p_shared, acc, is_async=True)
             acc = warpgroup_mma_wait(0, deps=[acc])
             mbarrier.arrive(empty.index(at), count=1)
@@ -369,7 +378,8 @@ def _consume(
                 at = 0
                 phase ^= 1
 
-        sums = gl.sum(total, axis=0)
+        sums = gl.convert_layout(gl.sum(total, axis=0), BY_HEAD)
+        top = gl.convert_layout(top, BY_HEAD)
         head = gl.arange(0, BH, BY_HEAD)
         if SPLITS == 1:
             inverse = _inverse(sums, top, attn_sink, head0 + head, heads)
@@ -380,16 +390,18 @@ def _consume(
             gl.store(o_at, q_shared.load(LQ), mask=inside)
         else:
             part = group * splits + split
-            spot = gl.expand_dims(gl.arange(0, D, BY_TOKEN) * BH, 1) + gl.expand_dims(head, 0)
+            spot = gl.expand_dims(gl.arange(0, D, gl.SliceLayout(1, OT)) * BH, 1) + gl.expand_dims(head, 0)
             gl.store(partial + part.to(gl.int64) * (D * BH) + spot, acc)
             gl.store(partial_ml + part * (2 * BH) + head, top)
             gl.store(partial_ml + part * (2 * BH) + BH + head, sums)
-            begin, stop = _meet(words + group, splits, split, polls, SLICES)
+            begin, stop, absent, left = _meet(words + group, splits, split, polls, SLICES)
             if begin < stop:
                 _merge(
                     partial, partial_ml, out, lse, attn_sink, out_row_stride, out_head_stride, heads, row, group, head0, splits,
-                    begin, stop, BH, SPLITS, SLICES,
+                    begin, stop, BH, SPLITS, SLICES, WARPS,
                 )  # fmt: skip
+            if left == 0:
+                _part(words + group, splits, absent)
 
 
 @gluon.jit(do_not_specialize=["heads", "items", "splits", "blocks", "polls", "main_slots", "extra_slots"])
@@ -398,11 +410,11 @@ def hopper_decode(
     partial, partial_ml, words, q_row_stride, q_head_stride, out_row_stride, out_head_stride, main_slots, extra_slots,
     heads, scale, items, splits, blocks, polls,
     MAIN_BLOCK: gl.constexpr, MAIN_STRIDE: gl.constexpr, EXTRA_BLOCK: gl.constexpr, EXTRA_STRIDE: gl.constexpr,
-    BH: gl.constexpr, CONSUMERS: gl.constexpr, RING: gl.constexpr, SPLITS: gl.constexpr, SLICES: gl.constexpr,
+    BH: gl.constexpr, WARPS: gl.constexpr, RING: gl.constexpr, SPLITS: gl.constexpr, SLICES: gl.constexpr,
     AHEAD: gl.constexpr,
 ):  # fmt: skip
     """A program a multiprocessor. `scale` is in the log2 domain."""
-    PRODUCERS: gl.constexpr = 3 - CONSUMERS
+    PRODUCERS: gl.constexpr = 3 - WARPS // 4
     KV: gl.constexpr = gl.NVMMASharedLayout(128, 16, 2)
     KV32: gl.constexpr = gl.NVMMASharedLayout(128, 32, 2)
     PT: gl.constexpr = gl.NVMMASharedLayout(BH * 2, 16, 2)
@@ -410,24 +422,24 @@ def hopper_decode(
     ring = gl.allocate_shared_memory(gl.bfloat16, [RING, TILE, D], KV)
     words32 = ring._reinterpret(gl.int32, [RING, TILE, D // 2], KV32)
     bias = gl.allocate_shared_memory(gl.float32, [RING, TILE], FLAT)
-    q0 = gl.allocate_shared_memory(gl.bfloat16, [BH, D], KV)
-    p0 = gl.allocate_shared_memory(gl.bfloat16, [TILE, BH], PT)
+    q_shared = gl.allocate_shared_memory(gl.bfloat16, [BH, D], KV)
+    p_shared = gl.allocate_shared_memory(gl.bfloat16, [TILE, BH], PT)
     full = gl.allocate_shared_memory(gl.int64, [RING, 1], mbarrier.MBarrierLayout())
     empty = gl.allocate_shared_memory(gl.int64, [RING, 1], mbarrier.MBarrierLayout())
     for i in gl.static_range(RING):
         mbarrier.init(full.index(i), count=2)
-        mbarrier.init(empty.index(i), count=CONSUMERS)
+        mbarrier.init(empty.index(i), count=1)
     gl.thread_barrier()
     caches = (main_cache, extra_cache)
     lists = (main_indices, extra_indices, main_slots, extra_slots)
     # Tuples in place: a tuple with a name would make tensors of its constants.
-    if CONSUMERS == 1:
+    if PRODUCERS == 2:
         gl.warp_specialize(
             [
                 (_consume, (
-                    ring, bias, full, empty, q0, p0, q, out, lse, attn_sink, partial, partial_ml, words,
+                    ring, bias, full, empty, q_shared, p_shared, q, out, lse, attn_sink, partial, partial_ml, words,
                     q_row_stride, q_head_stride, out_row_stride, out_head_stride, main_indptr, extra_indptr,
-                    heads, scale, items, splits, blocks, polls, 0, CONSUMERS, BH, RING, SPLITS, SLICES,
+                    heads, scale, items, splits, blocks, polls, BH, RING, SPLITS, SLICES, WARPS,
                 )),
                 (_produce, (
                     words32, bias, full, empty, caches, lists, main_indptr, extra_indptr, items, splits, blocks,
@@ -441,24 +453,17 @@ def hopper_decode(
             [4, 4], [168, 168],
         )  # fmt: skip
     else:
-        q1 = gl.allocate_shared_memory(gl.bfloat16, [BH, D], KV)
-        p1 = gl.allocate_shared_memory(gl.bfloat16, [TILE, BH], PT)
         gl.warp_specialize(
             [
                 (_consume, (
-                    ring, bias, full, empty, q0, p0, q, out, lse, attn_sink, partial, partial_ml, words,
+                    ring, bias, full, empty, q_shared, p_shared, q, out, lse, attn_sink, partial, partial_ml, words,
                     q_row_stride, q_head_stride, out_row_stride, out_head_stride, main_indptr, extra_indptr,
-                    heads, scale, items, splits, blocks, polls, 0, CONSUMERS, BH, RING, SPLITS, SLICES,
-                )),
-                (_consume, (
-                    ring, bias, full, empty, q1, p1, q, out, lse, attn_sink, partial, partial_ml, words,
-                    q_row_stride, q_head_stride, out_row_stride, out_head_stride, main_indptr, extra_indptr,
-                    heads, scale, items, splits, blocks, polls, 1, CONSUMERS, BH, RING, SPLITS, SLICES,
+                    heads, scale, items, splits, blocks, polls, BH, RING, SPLITS, SLICES, WARPS,
                 )),
                 (_produce, (
                     words32, bias, full, empty, caches, lists, main_indptr, extra_indptr, items, splits, blocks,
                     0, PRODUCERS, RING, AHEAD, MAIN_BLOCK, MAIN_STRIDE, EXTRA_BLOCK, EXTRA_STRIDE,
                 )),
             ],
-            [4, 4], [168, 168],
+            [4], [168],
         )  # fmt: skip

@@ -25,23 +25,23 @@ TILE_COST, ITEM_COST, MERGE_COST, MERGE_COST_PER_SPLIT = 2.0, 4.0, 3.0, 0.1
 
 @dataclass(frozen=True)
 class Shape:
-    """How heads are cut: a block is `consumers` groups of four warps with `head_block` heads each."""
+    """How heads are cut: a program takes `head_block` of them, `warps` of its twelve multiply."""
 
     head_block: int
-    consumers: int
+    warps: int
     ring: int  # tiles in shared memory
 
     def blocks(self, heads: int) -> int:
-        return -(-heads // (self.head_block * self.consumers))
+        return -(-heads // self.head_block)
 
 
 def shape_for(heads: int) -> Shape:
-    """16 heads a multiplying group while that is enough; then 32, and two groups that share what is fetched."""
+    """The smallest block that holds all heads, up to 64."""
     if heads < 1:
         raise InputError(f"heads is {heads}; it must be at least 1")
     if heads <= 16:
-        return Shape(16, 1, 3)
-    return Shape(32, 1, 2) if heads <= 32 else Shape(32, 2, 2)
+        return Shape(16, 4, 3)
+    return Shape(32, 4, 2) if heads <= 32 else Shape(64, 8, 2)
 
 
 def plan_splits(
@@ -74,7 +74,7 @@ class Workspace:
     def sizes(rows: int, heads: int, splits: int) -> tuple[int, int, int]:
         """Elements of the three for a decode; 0 for whole rows."""
         shape = shape_for(heads)
-        groups = rows * shape.blocks(heads) * shape.consumers if splits > 1 else 0
+        groups = rows * shape.blocks(heads) if splits > 1 else 0
         return groups * splits * HEAD_DIM * shape.head_block, groups * splits * 2 * shape.head_block, groups
 
     @classmethod
@@ -165,7 +165,7 @@ def launch(
         inputs.heads, inputs.scale * LOG2_E.value, items, splits, blocks, polls if items <= multiprocessors else 0,
         MAIN_BLOCK=main_at.block_size, MAIN_STRIDE=main_at.block_stride,
         EXTRA_BLOCK=extra_at.block_size, EXTRA_STRIDE=extra_at.block_stride,
-        BH=shape.head_block, CONSUMERS=shape.consumers, RING=shape.ring,
-        SPLITS=power, SLICES=power if power == splits else max(1, power // 2), AHEAD=shape.consumers == 1,
-        num_warps=4, maxnreg=168,
+        BH=shape.head_block, WARPS=shape.warps, RING=shape.ring,
+        SPLITS=power, SLICES=power if power == splits else max(1, power // 2), AHEAD=shape.warps == 4,
+        num_warps=shape.warps, maxnreg=168,
     )  # fmt: skip
