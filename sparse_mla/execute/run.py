@@ -45,7 +45,7 @@ def run(
     spec = kernel_named(kernel)
     inputs = case.inputs()
     lens = case.main, case.extra_lens if inputs.extra else None
-    split = plan_split(*lens, inputs.heads) if split_k == "auto" else split_k
+    split = plan_split(*lens, inputs.heads, kernel) if split_k == "auto" else split_k
     spec.check(inputs, split, partials)
     kind: Kind
     launches: tuple[Launched, ...] = ()

@@ -139,6 +139,6 @@ def time_kernel(
     if not shared:
         inputs = own_slots(inputs, case.rows_per_request)
     lens = case.main, case.extra_lens if inputs.extra else None
-    split = plan_split(*lens, inputs.heads) if split_k == "auto" else split_k
+    split = plan_split(*lens, inputs.heads, kernel) if split_k == "auto" else split_k
     timing = simulate(traced_launches(kernel, inputs, split, partials), on, band=band)
     return TimedResult(kernel, case, split, timing, time.perf_counter() - start)

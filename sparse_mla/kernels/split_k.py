@@ -1,38 +1,86 @@
 """Into how many parts to split each row's tokens, decided on the host from the rows' lengths, and the workspace this needs.
 
-A row that stays whole is walked by one workgroup per head block. With few rows most of the chip then idles while the longest row
-decides the time, so rows are split and the parts merged by a second launch; with many rows splitting only adds that launch.
-
-The model below weighs the two. Its constants are modelled, in microseconds on an MI355X, and only their ratios matter:
-
-* A tile costs about 3: 4,067 modelled LDS cycles of the base design at 2.4 GHz are 1.7, and between its barriers nothing hides
-  the latency of a tile's gather, about 1 more.
-* A workgroup costs one tile more to start, stage q and write its result.
-* Published traces of such a second launch show 5.2 to 5.4, hardly depending on the shape; each part to read adds a little.
-* Two workgroups of one CU share the LDS that bounds both, so they count as one after the other.
-
-For 16 heads and 1,152 tokens a published kernel of this shape took 277, 285 and 860 for 4, 64 and 512 whole rows, and 35, 65 and
-432 once it split them. The model says 111, 111 and 222 for whole rows, 19, 37 and 222 at its best split: everything about half as
-long, the ratios that decide alike, except that it sees nothing to gain at 512 rows.
+A row that stays whole is walked by one workgroup per head block. With few rows most of the chip then idles while the longest
+row decides the time, so rows are split and the parts merged: by whoever comes last, or by a second launch. With many rows
+splitting only adds that work. The cost below weighs the two, for each kernel with its own constants; docs/planner.md: how well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 
 from sparse_mla.cache.layout import HEAD_DIM
 from sparse_mla.errors import InputError
-from sparse_mla.kernels.catalogue import CATALOGUE
+from sparse_mla.kernels.catalogue import KernelSpec, kernel_named
 
 COMPUTE_UNITS = 256  # of an MI355X
-TILE_COST = 3.0
-WORKGROUP_COST = 3.0
-REDUCE_COST = 5.3
-REDUCE_COST_PER_SPLIT = 0.1  # for each round of row x head workgroups
 
 Lens = Sequence[int] | torch.Tensor
+
+
+class Residency(NamedTuple):
+    """How a kernel's workgroups share a compute unit."""
+
+    workgroups: int  # that one compute unit holds at a time
+    tiles: int  # that a workgroup works on at a time
+
+
+class Costs(NamedTuple):
+    """Microseconds on an MI355X, modelled: `python -m sparse_mla.analyse.regret` fits them to profiles/modelled/splits.csv."""
+
+    whole: float  # a decode of whole rows, before any work
+    last: float  # one whose parts are merged by the workgroup that comes last
+    second: float  # one with a second launch
+    workgroup: float  # each workgroup that a compute unit begins with nothing else on it
+    step: float  # each of its steps, of Residency.tiles tiles
+    beside: float  # each further workgroup resident at the same time
+    step_beside: float  # each of its steps
+    part: float  # each thousand heads of parts to be written and read
+
+
+# Kernels that are not named here are of base's design, and planned as base.
+RESIDENCY = {"base": Residency(3, 1), "product": Residency(1, 4)}
+COSTS = {
+    "base": Costs(whole=5.89, last=0.0, second=9.35, workgroup=0.0, step=4.38, beside=0.0, step_beside=2.13, part=0.0),
+    "product": Costs(whole=3.13, last=5.59, second=6.02, workgroup=2.92, step=1.87, beside=0.0, step_beside=0.0, part=0.02),
+}
+
+
+def work(spec: KernelSpec, tiles: Sequence[int], heads: int, split_k: int) -> Costs:
+    """How often each of the costs occurs in a decode whose rows have these numbers of tiles, each row in `split_k` parts.
+
+    Compute units take workgroups longest first, and as many as fit at a time: exact for equal rows, an upper bound for others.
+    """
+    resident, at_once = RESIDENCY.get(spec.name, RESIDENCY["base"])
+    steps = sorted((-(-row // split_k // at_once) for row in tiles), reverse=True)
+    copies = -(-heads // spec.head_block) * split_k
+    busiest = [steps[first // copies] for first in range(0, len(steps) * copies, COMPUTE_UNITS)]
+    alone = busiest[::resident]
+    merged = 1 < split_k <= spec.one_launch
+    return Costs(
+        whole=split_k == 1,
+        last=merged,
+        second=split_k > 1 and not merged,
+        workgroup=len(alone),
+        step=sum(alone),
+        beside=len(busiest) - len(alone),
+        step_beside=sum(busiest) - sum(alone),
+        part=len(tiles) * heads * split_k / 1000 if split_k > 1 else 0,
+    )
+
+
+def modelled_cost(kernel: str, tiles: Sequence[int], heads: int, split_k: int) -> float:
+    """Modelled microseconds of a decode whose rows have these numbers of tiles, each row split into `split_k` parts."""
+    times = work(kernel_named(kernel), tiles, heads, split_k)
+    return sum(n * cost for n, cost in zip(times, COSTS.get(kernel, COSTS["base"]), strict=True))
+
+
+def tiles_of(spec: KernelSpec, main_lens: Sequence[int], extra_lens: Sequence[int]) -> list[int]:
+    """Tiles of each row: a tile does not reach from one list into the other."""
+    return [-(-m // spec.tile) + -(-e // spec.tile) for m, e in zip(main_lens, extra_lens, strict=True)]
 
 
 def _host_lens(name: str, lens: Lens) -> list[int]:
@@ -45,20 +93,7 @@ def _host_lens(name: str, lens: Lens) -> list[int]:
     return list(lens)
 
 
-def modelled_cost(tiles: Sequence[int], heads: int, split_k: int) -> float:
-    """Modelled microseconds of a decode whose rows have these numbers of tiles, each row split into `split_k` parts."""
-    spec = CATALOGUE["base"]
-    # Workgroups start longest first and a round lasts as long as its longest: exact for equal rows, an upper bound for others.
-    longest_first = sorted((-(-row // split_k) * TILE_COST + WORKGROUP_COST for row in tiles), reverse=True)
-    copies = -(-heads // spec.head_block) * split_k
-    cost = sum(longest_first[first // copies] for first in range(0, len(tiles) * copies, COMPUTE_UNITS))
-    if split_k > 1:
-        reduce_rounds = -(-len(tiles) * heads // COMPUTE_UNITS)
-        cost += REDUCE_COST + REDUCE_COST_PER_SPLIT * split_k * reduce_rounds
-    return cost
-
-
-def plan_split(main_lens: Lens, extra_lens: Lens | None, heads: int) -> int:
+def plan_split(main_lens: Lens, extra_lens: Lens | None, heads: int, kernel: str) -> int:
     """The split of the lowest modelled cost (the smallest, of equals) for rows of these lengths. Reads no device memory."""
     main = _host_lens("main_lens", main_lens)
     extra = [0] * len(main) if extra_lens is None else _host_lens("extra_lens", extra_lens)
@@ -66,9 +101,11 @@ def plan_split(main_lens: Lens, extra_lens: Lens | None, heads: int) -> int:
         raise InputError(f"main_lens has {len(main)} rows and extra_lens {len(extra)}; give one length a row")
     if heads < 1:
         raise InputError(f"heads is {heads}; it must be at least 1")
-    spec = CATALOGUE["base"]
-    tiles = [-(-m // spec.tile) + -(-e // spec.tile) for m, e in zip(main, extra, strict=True)]
-    return min(spec.splits, key=lambda split_k: modelled_cost(tiles, heads, split_k))
+    spec = kernel_named(kernel)
+    if spec.splits == (1,):
+        return 1
+    tiles = tiles_of(spec, main, extra)
+    return min(spec.splits, key=lambda split_k: modelled_cost(kernel, tiles, heads, split_k))
 
 
 def workspace_shape(rows: int, heads: int, split_k: int) -> tuple[tuple[int, int, int, int], tuple[int, int, int, int]]:

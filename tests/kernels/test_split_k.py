@@ -3,62 +3,92 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparse_mla.kernels.split_k import (
-    COMPUTE_UNITS,
-    REDUCE_COST,
-    TILE_COST,
-    WORKGROUP_COST,
-    modelled_cost,
-    plan_split,
-    workspace_shape,
-)
+from sparse_mla.build import compile_hip, csrc_dir
+from sparse_mla.kernels.catalogue import CATALOGUE, kernel_named
+from sparse_mla.kernels.split_k import COMPUTE_UNITS, COSTS, RESIDENCY, modelled_cost, plan_split, workspace_shape
 
-SPLITS = (1, 2, 4, 8, 16)
+SPLIT = sorted(COSTS)  # kernels that split
 
 
 @pytest.mark.parametrize(
-    "rows, main, extra, heads, split",
+    "rows, main, extra, heads, base, product",
     [
-        (1, 128, 8192, 16, 16),  # a lonely long row
-        (4, 128, 1024, 16, 16),
-        (64, 128, 1024, 16, 4),  # 64 x 4 workgroups: one for each CU
-        (512, 128, 7812, 16, 1),
-        (512, 128, 1024, 16, 1),
-        (256, 128, 1024, 16, 1),
-        (32, 128, 1024, 128, 1),  # 8 head blocks a row fill the chip as well
-        (1, 20, 0, 16, 1),  # one tile: nothing to split
-        (1, 40, 0, 16, 1),  # two tiles: not worth a second launch
-        (0, 0, 0, 16, 1),
+        (1, 128, 7812, 16, 16, 16),  # a lonely long row
+        (4, 128, 1024, 16, 16, 12),  # nine tiles a wave for whole rows, one in 12 parts
+        (16, 128, 7812, 16, 16, 16),  # 16 x 16 workgroups: one for each CU
+        (64, 128, 7812, 16, 8, 4),  # base: three of its workgroups share a CU
+        (256, 128, 1024, 16, 2, 1),
+        (32, 128, 1024, 128, 2, 1),  # 8 head blocks a row fill the chip as well
+        (64, 128, 0, 16, 4, 1),  # one tile a wave of product: nothing to split
+        (1, 20, 0, 16, 1, 1),  # a single tile
+        (0, 0, 0, 16, 1, 1),
     ],
 )
-def test_equal_rows(rows: int, main: int, extra: int, heads: int, split: int) -> None:
-    assert plan_split([main] * rows, [extra] * rows, heads) == split
+def test_equal_rows(rows: int, main: int, extra: int, heads: int, base: int, product: int) -> None:
+    assert plan_split([main] * rows, [extra] * rows, heads, "base") == base
+    assert plan_split([main] * rows, [extra] * rows, heads, "product") == product
 
 
-def test_one_long_row_among_many_short_ones_is_split() -> None:
-    assert plan_split([128] * 256, None, 16) == 1
-    assert plan_split([128] * 256, [0] * 255 + [8192], 16) > 1
+def test_a_kernel_that_does_not_split_has_whole_rows() -> None:
+    assert [plan_split([128], [8192], 16, name) for name, spec in CATALOGUE.items() if spec.splits == (1,)]
+    assert {plan_split([128], [8192], 16, name) for name, spec in CATALOGUE.items() if spec.splits == (1,)} == {1}
+    assert set(COSTS) == set(RESIDENCY)
+
+
+def test_a_kernel_without_costs_of_its_own_is_planned_as_base() -> None:
+    others = [name for name, spec in CATALOGUE.items() if name not in COSTS and spec.splits == CATALOGUE["base"].splits]
+    assert others
+    for rows in (1, 64, 512):
+        assert {plan_split([128] * rows, [1024] * rows, 16, name) for name in [*others, "base"]} == {modelled_best(rows, "base")}
+
+
+def modelled_best(rows: int, kernel: str) -> int:
+    return min(kernel_named(kernel).splits, key=lambda split_k: modelled_cost(kernel, [36] * rows, 16, split_k))
+
+
+@pytest.mark.parametrize("kernel", SPLIT)
+def test_one_long_row_among_many_short_ones_is_split(kernel: str) -> None:
+    assert plan_split([32] * 256, None, 16, kernel) == 1
+    assert plan_split([32] * 256, [0] * 255 + [8192], 16, kernel) > 1
 
 
 lens = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 9000)), max_size=40)
 
 
-@given(rows=lens, heads=st.sampled_from([1, 8, 16, 17, 64, 128]))
-def test_the_plan_is_the_cheapest_and_ignores_the_order_of_rows(rows: list[tuple[int, int]], heads: int) -> None:
+@given(rows=lens, heads=st.sampled_from([1, 8, 16, 17, 64, 128]), kernel=st.sampled_from(SPLIT))
+def test_the_plan_is_the_cheapest_and_ignores_the_order_of_rows(rows: list[tuple[int, int]], heads: int, kernel: str) -> None:
     main, extra = [m for m, _ in rows], [e for _, e in rows]
-    split = plan_split(main, extra, heads)
+    split = plan_split(main, extra, heads, kernel)
     tiles = [-(-m // 32) + -(-e // 32) for m, e in rows]
-    assert split == min(SPLITS, key=lambda s: modelled_cost(tiles, heads, s))
-    assert plan_split(torch.tensor(main[::-1], dtype=torch.int32), torch.tensor(extra[::-1], dtype=torch.int32), heads) == split
+    assert split == min(kernel_named(kernel).splits, key=lambda s: modelled_cost(kernel, tiles, heads, s))
+    reverse = [torch.tensor(x[::-1], dtype=torch.int32) for x in (main, extra)]
+    assert plan_split(reverse[0], reverse[1], heads, kernel) == split
 
 
-@given(rows=lens, heads=st.sampled_from([1, 16, 40]), split=st.sampled_from(SPLITS))
-def test_the_cost_is_that_of_dealing_workgroups_to_compute_units(rows: list[tuple[int, int]], heads: int, split: int) -> None:
+@given(rows=lens, heads=st.sampled_from([1, 16, 40]), kernel=st.sampled_from(SPLIT), at=st.integers(0, 4))
+def test_the_cost_is_that_of_dealing_workgroups_to_compute_units(
+    rows: list[tuple[int, int]], heads: int, kernel: str, at: int
+) -> None:
+    """The busiest compute unit, found by dealing out every workgroup one by one."""
+    costs, (resident, at_once) = COSTS[kernel], RESIDENCY[kernel]
+    spec = kernel_named(kernel)
+    split = spec.splits[at]
     tiles = [-(-m // 32) + -(-e // 32) for m, e in rows]
-    workgroups = [-(-row // split) * TILE_COST + WORKGROUP_COST for row in tiles for _ in range(-(-heads // 16) * split)]
-    expected = sum(sorted(workgroups, reverse=True)[::COMPUTE_UNITS])
-    extra = modelled_cost(tiles, heads, split) - expected
-    assert extra == pytest.approx(0) if split == 1 else extra >= REDUCE_COST - 1e-9
+    workgroups = sorted(((-(-row // split) for row in tiles for _ in range(-(-heads // 16) * split))), reverse=True)
+    expected = costs.whole if split == 1 else costs.last if split <= spec.one_launch else costs.second
+    for turn, part in enumerate(workgroups[::COMPUTE_UNITS]):
+        steps = (part + at_once - 1) // at_once
+        first = turn % resident == 0
+        expected += costs.workgroup + costs.step * steps if first else costs.beside + costs.step_beside * steps
+    if split > 1:
+        expected += costs.part * len(rows) * heads * split / 1000
+    assert modelled_cost(kernel, tiles, heads, split) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kernel", SPLIT)
+def test_residency_is_what_the_compiled_kernel_allows(kernel: str) -> None:
+    for symbol, source in (CATALOGUE[kernel].fused, CATALOGUE[kernel].partial["fp32"]):
+        assert compile_hip(csrc_dir() / source).resources[symbol].workgroups_per_cu == RESIDENCY[kernel].workgroups
 
 
 def test_workspace() -> None:
