@@ -73,7 +73,7 @@ class KernelSpec:
 
 def _rung(number: int, name: str, about: str, **more: Any) -> KernelSpec:
     """A version of the ladder that has a source of its own. docs/ladder.md compares them."""
-    shape = {"partial": {}, "reduce": {}, "splits": (1,), "head_block": 16, "tile": 32} | more
+    shape: dict[str, Any] = {"partial": {}, "reduce": {}, "splits": (1,), "head_block": 16, "tile": 32} | more
     return KernelSpec(f"ladder/{name}", about, (f"mla_ladder_{name}", f"ladder/{number:02}_{name}.hip"), **shape)
 
 
