@@ -7,12 +7,15 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
+from importlib.util import find_spec
+from itertools import chain
 from typing import Any
 
 from sparse_mla.analyse.counts import by_unit, difference
 from sparse_mla.build import compile_hip, csrc_dir
 from sparse_mla.errors import InputError
 from sparse_mla.execute import counts_frame, run
+from sparse_mla.execute.triton_decode import compiled
 from sparse_mla.files import PACKAGE, folder
 from sparse_mla.gfx950.assembly import parse
 from sparse_mla.gfx950.decode import row_of
@@ -57,32 +60,37 @@ def cases() -> list[Row]:
 
 def resources(kernel: str | None = None, compiler: str | None = None) -> list[Row]:
     """What each function of one kernel, or of all, takes of a compute unit. Compiles what is not compiled yet."""
-    specs = [kernel_named(kernel)] if kernel else list(CATALOGUE.values())
+    here = [spec for spec in CATALOGUE.values() if spec.sources or find_spec("triton")]
+    specs = [kernel_named(kernel)] if kernel else here
     found = []
     for spec in specs:
-        for source in spec.sources:
-            for symbol, need in compile_hip(csrc_dir() / source, compiler=compiler).resources.items():
-                found.append(
-                    {
-                        "kernel": spec.name,
-                        "function": symbol,
-                        "VGPR": need.vgpr,
-                        "AGPR": need.agpr,
-                        "SGPR": need.sgpr,
-                        "LDS bytes": need.lds,
-                        "spilled VGPR": need.spill_vgpr,
-                        "spilled SGPR": need.spill_sgpr,
-                        "scratch bytes": need.scratch,
-                        "waves/SIMD": need.waves_per_simd,
-                        "workgroups/CU": need.workgroups_per_cu,
-                    }
-                )
+        objects = (compile_hip(csrc_dir() / source, compiler=compiler).resources for source in spec.sources)
+        functions = [*chain.from_iterable(x.items() for x in objects)]
+        for symbol, need in functions or ((symbol, need) for symbol, _, need in compiled(spec)):
+            found.append(
+                {
+                    "kernel": spec.name,
+                    "function": symbol,
+                    "VGPR": need.vgpr,
+                    "AGPR": need.agpr,
+                    "SGPR": need.sgpr,
+                    "LDS bytes": need.lds,
+                    "spilled VGPR": need.spill_vgpr,
+                    "spilled SGPR": need.spill_sgpr,
+                    "scratch bytes": need.scratch,
+                    "waves/SIMD": need.waves_per_simd,
+                    "workgroups/CU": need.workgroups_per_cu,
+                }
+            )
     return found
 
 
 def assembly(kernel: str) -> str:
     """The gfx950 assembly of a kernel, all its sources one after the other; `.loc` lines name the source lines."""
-    return "\n".join(compile_hip(csrc_dir() / source).text for source in kernel_named(kernel).sources)
+    spec = kernel_named(kernel)
+    return "\n".join(
+        [compile_hip(csrc_dir() / source).text for source in spec.sources] or [text for _, text, _ in compiled(spec)]
+    )
 
 
 def instructions() -> list[Row]:

@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
 import torch
 
+from sparse_mla.build.code_object import CodeObject, Resources
 from sparse_mla.errors import InputError
-from sparse_mla.execute.triton_emulated import triton_on_gfx950
+from sparse_mla.execute.triton_emulated import TritonLauncher, triton_on_gfx950
 from sparse_mla.gfx950.decode import Code
 from sparse_mla.gfx950.memory import Memory
-from sparse_mla.kernels.catalogue import KernelLaunch
+from sparse_mla.kernels.case import Case
+from sparse_mla.kernels.catalogue import KernelLaunch, KernelSpec
 from sparse_mla.kernels.inputs import DecodeInputs
+from sparse_mla.kernels.split_k import workspace_shape
+
+
+def _called(launched: KernelLaunch, inputs: DecodeInputs, **tensors: Any) -> tuple[TritonLauncher, dict[str, Any]]:
+    """The function of a launch, and what it is called with."""
+    try:
+        from sparse_mla.kernels import triton_kernels
+    except ImportError:
+        raise InputError("no Triton here: it comes with `pip install triton`, on Linux") from None
+    function = getattr(triton_kernels, launched.symbol)
+    options = triton_kernels.arguments(function, inputs, **tensors) | {"num_warps": launched.block // 64}
+    return triton_on_gfx950(function), options
+
+
+def compiled(spec: KernelSpec) -> Iterator[tuple[str, str, Resources]]:
+    """Symbol, assembly and resources of each function, as Triton makes it for 16 heads and caches in blocks of 64 tokens."""
+    inputs = Case.make(rows=1).inputs()
+    for split_k in (1, 4):
+        acc, ml = (torch.empty(shape) for shape in workspace_shape(1, inputs.heads, split_k))
+        out, lse = torch.empty_like(inputs.q), torch.empty(inputs.q.shape[:2])
+        for launched in spec.launches(1, inputs.heads, split_k):
+            launcher, options = _called(launched, inputs, out=out, lse=lse, partial_acc=acc, partial_ml=ml, split_k=split_k)
+            made = launcher.compile(**options)
+            [need] = CodeObject(launched.symbol, launcher.arch, made.asm["amdgcn"]).resources.values()
+            yield launched.symbol, made.asm["amdgcn"], replace(need, lds=made.metadata.shared)  # LDS is given at the launch
 
 
 def triton_launch(
@@ -28,14 +59,8 @@ def triton_launch(
 
     Tensors as for `params.pack`. Raises InputError where there is no Triton.
     """
-    try:
-        from sparse_mla.kernels import triton_kernels
-    except ImportError:
-        raise InputError("no Triton here: it comes with `pip install triton`, on Linux") from None
-    function = getattr(triton_kernels, launched.symbol)
-    arguments = triton_kernels.arguments(
-        function, inputs, out=out, lse=lse, partial_acc=partial_acc, partial_ml=partial_ml, split_k=split_k
+    launcher, options = _called(
+        launched, inputs, out=out, lse=lse, partial_acc=partial_acc, partial_ml=partial_ml, split_k=split_k
     )
-    options = arguments | {"num_warps": launched.block // 64}
-    code, (_, _, kernarg, memory), lds = triton_on_gfx950(function).prepared(launched.grid, (), options, sanitize, trace)
+    code, (_, _, kernarg, memory), lds = launcher.prepared(launched.grid, (), options, sanitize, trace)
     return code, kernarg, memory, lds
