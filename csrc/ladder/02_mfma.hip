@@ -9,8 +9,11 @@
 // MFMA. The scores of a tile of 32 tokens pass through LDS, because the softmax wants a head's scores in few lanes. Sums: [16
 // heads][8 dims], 128 registers.
 //
-// The price. Each record is brought and converted twice, once for K and once for V, the second time one token after the other, each
-// of them waited for. And PV is on the VALU: 2,048 packed multiply-adds a tile, for what 32 MFMAs do in step 3.
+// The price. Each record is brought and converted twice, once for K and once for V, the second time one token after the other,
+// each of them waited for. And PV is on the VALU: 2,048 packed multiply-adds a tile, for what 32 MFMAs do in step 3.
+//
+// The gain. 69,632 instructions a tile become 7,289, 1,139 us become 950. Time falls less than work because the 16 heads were 16
+// waves on 16 SIMDs, and are one wave now.
 #if defined(__gfx950__)
 #include "ladder.h"
 

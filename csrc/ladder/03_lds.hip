@@ -10,6 +10,10 @@
 //
 // The price. LDS lets three workgroups onto a CU, and each is one wave: one of the four SIMDs idles always, and nothing hides
 // what the others wait for. And a single wave walks through gather, QK, softmax and PV of all 512 dims alone.
+//
+// The gain. 7,289 instructions become 1,801, 950 us become 310. LDS is a unit to watch from here on: 4,690 phases a tile, of
+// which 3,688 are bank conflicts. The base design (step 4) shares the tile out among four waves: 310 us become 160, with 2,044
+// instructions, for its four waves each do the softmax.
 #if defined(__gfx950__)
 #include "ladder.h"
 

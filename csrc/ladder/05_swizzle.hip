@@ -16,6 +16,9 @@
 // All of it is exclusive or, so an address is that of the lane's part ^ that of the loop's part, which is a constant.
 //
 // The price. That XOR: an instruction can carry an offset, but not this, so every read of V is one more VALU instruction.
+//
+// The gain. 4,810 LDS phases a tile become 1,050, none of them a conflict; instructions grow from 2,044 to 2,350; 160 us become
+// 105.
 #if defined(__gfx950__)
 #include "ladder.h"
 

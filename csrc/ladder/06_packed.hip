@@ -8,6 +8,9 @@
 // The layout. That of step 5.
 //
 // The price. None. What remains of the gather is addresses, bounds and stores.
+//
+// The gain. 2,350 instructions become 1,974. Time hardly changes, 105 us to 97: waves wait at three barriers a tile, and for
+// memory.
 #if defined(__gfx950__)
 #include "05_swizzle.hip"
 

@@ -8,6 +8,8 @@
 // lanes, 8 rows in one pair of slots, for which `key` (step 5) has 8 different places.
 //
 // The price. All 64 lanes must take part, and a row must be 16 columns wide. Neither hurts here.
+//
+// The gain. 1,974 instructions become 1,466, 1,050 LDS phases 922, 97 us become 89.
 #if defined(__gfx950__)
 #include "06_packed.hip"
 

@@ -58,7 +58,7 @@ def test_each_source_says_what_it_is_about() -> None:
     for path in sources:
         prose = path.read_text().split("#if")[0]
         assert re.match(rf"// Step {int(path.name[:2])}, .*[:.]", prose)
-        assert all(f"// The {part}." in prose for part in ("idea", "layout", "price")), path.name
+        assert all(f"// The {part}." in prose for part in ("idea", "layout", "price", "gain")), path.name
 
 
 def test_scores_on_the_matrix_unit_serve_16_heads(ladder: pd.DataFrame) -> None:
