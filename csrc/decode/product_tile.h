@@ -100,7 +100,7 @@ __device__ __forceinline__ Row row_of(const DecodeParams& p, const Ends& ends) {
   const auto span = [](const Segment& segment, const int (&at)[2]) {
     return Span{segment.indices + at[0], segment.indptr != nullptr && segment.num_slots > 0 ? at[1] - at[0] : 0};
   };
-  Row work = {p, span(p.main, ends.main), span(p.extra, ends.extra)};
+  Row work = {p, span(p.main, ends.main), span(p.extra, ends.extra), 0, 0};
   work.main_tiles = tiles_in(work.main.length);
   work.tiles = work.main_tiles + tiles_in(work.extra.length);
   return work;
