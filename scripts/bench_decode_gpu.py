@@ -3,9 +3,10 @@
     python scripts/bench_decode_gpu.py check FOLDER    every case against float64, and what only a GPU shows -> check.csv
     python scripts/bench_decode_gpu.py time FOLDER     the shapes of peers.csv, beside its columns         -> decode_us.csv
 
-Both write FOLDER/manifest.json too. A timed shape is checked first: output poisoned, all of it finite, up to 24 rows of two input sets
-against float64. The time is that of one decode in a CUDA graph of 8 to 64 of them with inputs of their own, over random slots of a
-cache of 0.6 GB and one of 1.1 GB, L2 flushed before each replay: the median of 15. Planning is not in it.
+Both write FOLDER/manifest.json too. A timed shape is checked first: output poisoned, all of it finite, up to 24 rows of two input
+sets against float64. The time is that of one decode in a CUDA graph of 8 to 64 of them with inputs of their own, over random
+slots of caches of 0.6 GB and 1.1 GB, L2 flushed before each replay: the median of 15. Planning is not in it. Equal kernels are compiled
+in processes of their own before: Triton's cache on disk keeps them.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ from sparse_mla.cache.layout import HEAD_DIM, TOKEN_BYTES, padded_stride  # noqa
 from sparse_mla.cache.paging import PagedCache  # noqa: E402
 from sparse_mla.kernels.case import CASES, Case  # noqa: E402
 from sparse_mla.kernels.compare import compare  # noqa: E402
-from sparse_mla.kernels.hopper import Workspace, decode, plan_splits  # noqa: E402
+from sparse_mla.kernels.hopper import Plan, Workspace, decode, plan  # noqa: E402
 from sparse_mla.kernels.inputs import DecodeInputs, Segment  # noqa: E402
 from sparse_mla.kernels.reference import reference  # noqa: E402
 
 PEERS = ROOT / "profiles/measured/h100/peers.csv"
 LIMIT = 4e-3  # relative L2 distance from float64: bf16 weights and output give 2e-3
 MAIN, BLOCK = 128, 64
-CHECKED_SPLITS = (1, 2, 3, 8, 19)
+CHECKED = [Plan(16, splits) for splits in (1, 2, 3, 8, 19)] + [Plan(block, splits) for block in (32, 64) for splits in (1, 6)]
 Row = dict[str, object]
 
 
@@ -75,25 +76,24 @@ def check_case(name: str) -> list[Row]:
     inputs = CASES[name].inputs()
     expected, there = reference(inputs), on_gpu(inputs)
     rows: list[Row] = []
-    for splits in CHECKED_SPLITS:
-        workspace = Workspace.make(inputs.rows, inputs.heads, splits, "cuda")
+    for cut in CHECKED:
+        workspace = Workspace.make(inputs.rows, inputs.heads, cut, "cuda")
         workspace.partial.fill_(torch.nan), workspace.partial_ml.fill_(torch.nan)
         results = []
         for polls in (64, 0, 1):
             out, lse = strided_out(inputs), torch.full((inputs.rows, inputs.heads), torch.nan, device="cuda")
-            decode(there, splits=splits, out=out, lse=lse, workspace=workspace, polls=polls)
+            decode(there, cut, out=out, lse=lse, workspace=workspace, polls=polls)
             results.append((out.cpu(), lse.cpu()))
         torch.cuda.synchronize()
         got, lse_got = compare(results[0][0], expected.out), compare(results[0][1], expected.lse)
         same = all(torch.equal(out, results[0][0]) and torch.equal(lse, results[0][1]) for out, lse in results)
-        between = out.as_strided(
-            (inputs.heads, inputs.rows, HEAD_DIM + 40), (inputs.rows * (HEAD_DIM + 40), HEAD_DIM + 40, 1), 0
-        )
+        between = out.as_strided((inputs.heads, inputs.rows, HEAD_DIM + 40), (inputs.rows * (HEAD_DIM + 40), HEAD_DIM + 40, 1), 0)
         untouched = bool(between[..., :8].isnan().all() and between[..., 8 + HEAD_DIM :].isnan().all())
         good = got.finite and got.rel_l2 < LIMIT and lse_got.finite and lse_got.max_abs < 1e-2
         rows.append(
             {
-                "check": name, "splits": splits, "ok": good and same and untouched and not workspace.words.any().item(),
+                "check": name, "head_block": cut.head_block, "splits": cut.splits,
+                "ok": good and same and untouched and not workspace.words.any().item(),
                 "rel_l2": f"{got.rel_l2:.2e}", "max_abs": f"{got.max_abs:.2e}", "within_tolerance": f"{got.share:.4f}",
                 "lse_max_abs": f"{lse_got.max_abs:.2e}",
             }
@@ -103,32 +103,34 @@ def check_case(name: str) -> list[Row]:
 
 def check_batches() -> list[Row]:
     """More items than multiprocessors, replays of a graph, a row alone, one workspace for all: the same bits."""
-    case = Case("many-rows", 16, tuple(1 + 37 * i % 200 for i in range(150)), tuple(61 * i % 700 for i in range(150)))
+    extra = tuple(61 * i % 700 for i in range(150))
+    case = Case("many-rows", 16, tuple(1 + 37 * i % 200 for i in range(150)), extra)
     inputs = case.inputs()
     expected, there = reference(inputs), on_gpu(inputs)
-    workspace = Workspace.make(case.rows, 16, 7, "cuda")
+    workspace = Workspace.make(case.rows, 16, Plan(16, 7), "cuda")
     rows: list[Row] = []
-    for splits in (1, 2, 3, 7):
+    for cut in (Plan(16, 1), Plan(16, 2), Plan(16, 3), Plan(16, 7)):
         out = torch.full_like(there.q, torch.nan)
-        decode(there, splits=splits, out=out, workspace=workspace)
+        decode(there, cut, out=out, workspace=workspace)
         got = compare(out.cpu(), expected.out)
         few = [3, 149, 77]
-        alone = [
-            Segment(part.cache, torch.cat([part.row(row) for row in few]), torch.tensor(
-                [0, *torch.tensor([len(part.row(row)) for row in few]).cumsum(0).tolist()], dtype=torch.int32, device="cuda"))
-            for part in there.segments.values()
-        ]  # fmt: skip
-        fewer = decode(replace(there, q=there.q[few], main=alone[0], extra=alone[1]), splits=splits, workspace=workspace)
+        alone = []
+        for part in there.segments.values():
+            lists = [part.row(row) for row in few]
+            ends = torch.tensor([0, *map(len, lists)], dtype=torch.int32).cumsum(0, dtype=torch.int32)
+            alone.append(Segment(part.cache, torch.cat(lists), ends.cuda()))
+        fewer = decode(replace(there, q=there.q[few], main=alone[0], extra=alone[1]), cut, workspace=workspace)
         same = torch.equal(fewer, out[few])
         graph, replayed = torch.cuda.CUDAGraph(), torch.empty_like(out)
         with torch.cuda.graph(graph):
-            decode(there, splits=splits, out=replayed, workspace=workspace)
+            decode(there, cut, out=replayed, workspace=workspace)
         for _ in range(20):
             replayed.fill_(torch.nan)
             graph.replay()
             same &= torch.equal(replayed, out)
         good = got.finite and got.rel_l2 < LIMIT and same and not workspace.words.any().item()
-        rows.append({"check": "many-rows", "splits": splits, "ok": good, "rel_l2": f"{got.rel_l2:.2e}",
+        rows.append({"check": "many-rows", "head_block": cut.head_block, "splits": cut.splits, "ok": good,
+                     "rel_l2": f"{got.rel_l2:.2e}",
                      "max_abs": f"{got.max_abs:.2e}", "within_tolerance": f"{got.share:.4f}"})  # fmt: skip
     return rows
 
@@ -144,8 +146,9 @@ def check_far() -> list[Row]:
     far = memory.as_strided(storage.shape, (stride, TOKEN_BYTES, 1))
     far.copy_(storage)
     there = replace(there, main=replace(there.main, cache=PagedCache(far)))
-    got = compare(decode(there, splits=3).cpu(), expected.out)
-    return [{"check": "far-blocks", "splits": 3, "ok": got.finite and got.rel_l2 < LIMIT, "rel_l2": f"{got.rel_l2:.2e}",
+    got = compare(decode(there, Plan(16, 3)).cpu(), expected.out)
+    return [{"check": "far-blocks", "head_block": 16, "splits": 3,
+             "ok": got.finite and got.rel_l2 < LIMIT, "rel_l2": f"{got.rel_l2:.2e}",
              "max_abs": f"{got.max_abs:.2e}", "within_tolerance": f"{got.share:.4f}"}]  # fmt: skip
 
 
@@ -214,7 +217,7 @@ def timed(run: Callable[[int], None], count: int, flush: torch.Tensor) -> float:
         for i in range(count):
             run(i)
     times = []
-    for repeat in range(17):
+    for _ in range(17):
         flush.sum()
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         start.record()
@@ -225,17 +228,22 @@ def timed(run: Callable[[int], None], count: int, flush: torch.Tensor) -> float:
     return statistics.median(times[2:])
 
 
-def time_shape(heads: int, rows: int, extra: int, caches: tuple[PagedCache, PagedCache], flush: torch.Tensor, wanted: list[int]) -> Row:
-    """The best of `wanted` split counts (the planned one where there are none), and the planned one's time."""
+def planned(shape: tuple[int, ...]) -> Plan:
+    heads, rows, extra = shape
+    return plan([MAIN] * rows, [extra] * rows if extra else None, heads)
+
+
+def time_shape(shape: tuple[int, ...], caches: tuple[PagedCache, PagedCache], flush: torch.Tensor, wanted: list[Plan]) -> Row:
+    """The planned way's time, and the best of it and the `wanted` ones."""
+    heads, rows, extra = shape
     cases = sets(heads, rows, extra, caches)
-    planned = plan_splits([MAIN] * rows, [extra] * rows if extra else None, heads)
     outs = [torch.empty_like(case.q) for case in cases]
     worst, times = 0.0, {}
-    for splits in sorted({planned, *wanted}):
-        spaces = [Workspace.make(rows, heads, splits, "cuda") for _ in cases]
+    for cut in {planned(shape): 0} | dict.fromkeys(wanted, 0):
+        spaces = [Workspace.make(rows, heads, cut, "cuda") for _ in cases]
 
         def run(i: int) -> None:
-            decode(cases[i], splits=splits, out=outs[i], workspace=spaces[i])
+            decode(cases[i], cut, out=outs[i], workspace=spaces[i])  # noqa: B023
 
         for i in range(2):
             outs[i].fill_(torch.nan)
@@ -243,11 +251,12 @@ def time_shape(heads: int, rows: int, extra: int, caches: tuple[PagedCache, Page
             expected = expected_rows(cases[i], min(24, rows))
             error = (outs[i][: min(24, rows)].double() - expected).norm() / expected.norm()
             worst = max(worst, float(error) if outs[i].isfinite().all() else math.inf)
-        times[splits] = timed(run, len(cases), flush)
-    best = min(times, key=times.__getitem__)
-    print(heads, rows, extra, "planned", planned, {k: round(v, 1) for k, v in times.items()}, f"{worst:.1e}", flush=True)
-    return {"heads": heads, "rows": rows, "extra": extra, "rel_l2": f"{worst:.2e}", "splits": planned,
-            "us": f"{times[planned]:.2f}", "best_splits": best, "best_us": f"{times[best]:.2f}"}  # fmt: skip
+        times[cut] = timed(run, len(cases), flush)
+    best, chosen = min(times, key=times.__getitem__), planned(shape)
+    print(*shape, {f"{cut.head_block}:{cut.splits}": round(us, 1) for cut, us in times.items()}, f"{worst:.1e}", flush=True)
+    return {"heads": heads, "rows": rows, "extra": extra, "rel_l2": f"{worst:.2e}",
+            "head_block": chosen.head_block, "splits": chosen.splits, "us": f"{times[chosen]:.2f}",
+            "best_head_block": best.head_block, "best_splits": best.splits, "best_us": f"{times[best]:.2f}"}  # fmt: skip
 
 
 def peers() -> list[dict[str, str]]:
@@ -280,7 +289,7 @@ def main() -> int:
     parser.add_argument("what", choices=("check", "time"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--shapes", default="", help="heads,rows,extra;... instead of all of peers.csv")
-    parser.add_argument("--splits", default="", help="split counts to try beside the planned one")
+    parser.add_argument("--plans", default="", help="head_block:splits,... to try beside the planned way")
     parser.add_argument("--cases", default="", help="only cases whose name contains this")
     parser.add_argument("--processes", type=int, default=12)
     args = parser.parse_args()
@@ -296,10 +305,11 @@ def main() -> int:
         return bool(bad)
     shapes = [tuple(map(int, shape.split(","))) for shape in args.shapes.split(";") if shape]
     shapes = shapes or [(int(peer["heads"]), int(peer["rows"]), int(peer["extra"])) for peer in peers()]
-    wanted = [int(splits) for splits in args.splits.split(",") if splits]
-    pool.map(compiled, sorted({(shape[0], bool(shape[2]), s) for shape in shapes for s in needed(shape, wanted)}))
+    wanted = [Plan(*map(int, cut.split(":"))) for cut in args.plans.split(",") if cut]
+    variants = {(min(shape[0], 128), bool(shape[2]), cut) for shape in shapes for cut in [planned(shape), *wanted]}
+    pool.map(compiled, sorted(variants, key=str), chunksize=1)
     caches, flush = (cache(0.56e9), cache(1.12e9)), torch.ones(64 << 20, dtype=torch.float32, device="cuda")
-    rows = [time_shape(*shape, caches, flush, wanted) for shape in shapes]
+    rows = [time_shape(shape, caches, flush, wanted) for shape in shapes]
     for row in rows:
         for peer in peers():
             if all(int(peer[key]) == row[key] for key in ("heads", "rows", "extra")):
@@ -316,17 +326,11 @@ def main() -> int:
     return 0
 
 
-def needed(shape: tuple[int, ...], wanted: list[int]) -> set[int]:
-    """Split counts a shape is timed at."""
-    heads, rows, extra = shape
-    return {plan_splits([MAIN] * rows, [extra] * rows if extra else None, heads), *wanted}
-
-
-def compiled(variant: tuple[int, bool, int]) -> None:
+def compiled(variant: tuple[int, bool, Plan]) -> None:
     """Compile what a timed shape needs, in a process of its own: the cache on disk keeps it."""
-    heads, extra, splits = variant
+    heads, extra, cut = variant
     caches = (cache(2e5), cache(2e5))
-    decode(sets(heads, 1, 64 if extra else 0, caches)[0], splits=splits)
+    decode(sets(heads, 1, 64 if extra else 0, caches)[0], cut)
     torch.cuda.synchronize()
 
 

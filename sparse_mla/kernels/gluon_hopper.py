@@ -5,17 +5,17 @@ Scores are kept transposed, so that heads are the columns of a matrix instructio
     S^T[64 tokens, heads] = K[64, 512] Q^T[512, heads]      wgmma, K read from shared memory
     O^T[512, heads]      += K^T[512, 64] P^T[64, heads]     wgmma, the same tile read transposed; O stays in registers
 
-A program takes items (row, block of heads, split) one after another. Two groups of four warps fetch 32 tokens each of every tile of
-64 into registers, convert them and store bf16 into a ring of tiles; one or two others multiply, each for its own heads.
+A program takes items (row, block of heads, split) one after another. Its producers, groups of four warps, fetch half a tile of 64
+tokens each into registers, convert it and store bf16 into a ring of tiles; its other warps multiply.
 
 fp8 becomes bf16 without a convert instruction: the bits of an e4m3 number, moved to their places in a bf16, are that number times
 2^-120, and one multiplication by 2^120 * scale corrects that and applies the scale. It is exact for scales to 2^7; a larger scale
 counts as 2^7 (a token of deviation 1e4 has 2^7), and the two NaN codes of fp8 as 480. Nothing invalid is loaded.
 
-Splits of a row meet at a word of the workspace. Each stores its partial sums and adds itself. Who finds all there merges the part of
-the output that falls to it; who has polled for long enough, and is not yet complete, leaves a mark and goes. The last to come sees
-whether anyone has left, and then merges everything. So nobody needs another program to be running, and a merge is parallel where
-they all are. The last to look sets the word to zero again. A row's bits depend on its split count, not on who merges.
+Splits of a row meet at a word of the workspace. Each stores its partial sums and adds itself to the word. One that finds all
+there merges the part of the output that falls to it; one that has polled long enough without leaves a mark and goes. The last to
+come sees whether any has left, and then merges everything. So none needs another program to be running, and a merge is parallel
+where they all are. The last to be done sets the word to zero again. A row's bits depend on its split count, not on who merges.
 
 Importing this needs Triton, but no GPU.
 """
@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
+from triton.experimental.gluon.language._core import builtin
 from triton.experimental.gluon.language.nvidia.hopper import fence_async_shared, mbarrier, warpgroup_mma, warpgroup_mma_wait
 
 from sparse_mla.cache import layout
@@ -52,6 +53,16 @@ lop3.b32 b, b, 0x80008000, d, 0xEA;
 mul.bf16x2 $0, a, $3;
 mul.bf16x2 $1, b, $3;
 }""")
+
+
+barrier = getattr(gl, "thread_barrier", None) or gl.barrier  # renamed after Triton 3.6
+
+
+@builtin
+def _as(memory, dtype, shape, layout, _semantic=None):
+    """The same shared memory under another type; this was renamed too."""
+    method = getattr(memory, "reinterpret", None) or memory._reinterpret
+    return method(dtype, shape, layout, _semantic=_semantic)
 
 
 @gluon.jit
@@ -157,7 +168,8 @@ def _beside(a, b):
 def _store(half, raw):
     """Half a tile as bf16 into shared memory, int32 [32, 256]; in one piece, for Triton puts a barrier between any two."""
     g0, g1, g2, g3, g4, g5, g6, rope, scales = raw
-    low = _beside(_beside(_convert(g0, scales, 0), _convert(g1, scales, 1)), _beside(_convert(g2, scales, 2), _convert(g3, scales, 3)))
+    first = _beside(_convert(g0, scales, 0), _convert(g1, scales, 1))
+    low = _beside(first, _beside(_convert(g2, scales, 2), _convert(g3, scales, 3)))
     last = _convert(g6, scales, 6)
     rope = gl.convert_layout(rope, last.type.layout, assert_trivial=True)
     high = _beside(_beside(_convert(g4, scales, 4), _convert(g5, scales, 5)), _beside(last, rope))
@@ -227,7 +239,7 @@ def _produce(
 @gluon.jit
 def _meet(word, splits, split, polls, SLICES: gl.constexpr):
     """Slices [from, to) of the output that this split's program merges, once all partial sums of the row are there."""
-    gl.thread_barrier()
+    barrier()
     seen = gl.atomic_add(word, 1, sem="acq_rel", scope="gpu") + 1
     is_last = (seen & FIELD) == splits
     tries, left = 0, 0
@@ -242,7 +254,7 @@ def _meet(word, splits, split, polls, SLICES: gl.constexpr):
     absent = (seen // LEFT) & FIELD
     first = gl.where(absent > 0, 0, split)
     last = gl.where(absent > 0, gl.where(is_last, SLICES, 0), gl.minimum(split + 1, SLICES))
-    gl.thread_barrier()
+    barrier()
     return first, gl.where(left == 0, last, first), absent, left
 
 
@@ -272,9 +284,10 @@ def _store_lse(lse, total, top, row, head, heads):
 
 
 @gluon.jit
-def _whole(pieces, ROWS: gl.constexpr, COLUMNS: gl.constexpr, LAYOUT: gl.constexpr):
-    """Pieces of shared memory that lie one after another, as one."""
-    return pieces._reinterpret(pieces.dtype, [ROWS, COLUMNS], LAYOUT)
+def _partial(partial, piece, chunk, splits, deep, spot, BH: gl.constexpr, DIMS: gl.constexpr, CHUNK: gl.constexpr):
+    """Partial sums of CHUNK splits for one piece of the output, f32 [CHUNK, DIMS, BH]; zeros past the last split."""
+    here = partial + chunk * (CHUNK * D * BH) + piece * (DIMS * BH)
+    return gl.load(here + spot, mask=chunk * CHUNK + deep < splits, other=0.0, cache_modifier=".cg")
 
 
 @gluon.jit
@@ -296,6 +309,13 @@ def _merge(
     partial += (group * splits).to(gl.int64) * (D * BH)
     partial_ml += group * splits * (2 * BH)
 
+    column = head0 + gl.arange(0, BH, gl.SliceLayout(0, FLAT))
+    out_at = out + row.to(gl.int64) * out_row_stride + gl.expand_dims(column.to(gl.int64) * out_head_stride, 0)
+    deep = gl.expand_dims(gl.expand_dims(gl.arange(0, CHUNK, gl.SliceLayout(1, gl.SliceLayout(2, L3))), 1), 2)
+    wide = gl.arange(0, DIMS, gl.SliceLayout(0, gl.SliceLayout(2, L3)))
+    low = gl.expand_dims(gl.expand_dims(gl.arange(0, BH, gl.SliceLayout(0, FLAT)), 0), 0)
+    spot = deep * (D * BH) + gl.expand_dims(gl.expand_dims(wide, 0) * BH, 2) + low
+    part = _partial(partial, first, 0, splits, deep, spot, BH, DIMS, CHUNK)
     head = gl.arange(0, BH, gl.SliceLayout(0, L2))
     each = gl.expand_dims(gl.arange(0, SPLITS, gl.SliceLayout(1, L2)), 1)
     ml_at = partial_ml + each * (2 * BH) + gl.expand_dims(head, 0)
@@ -307,20 +327,16 @@ def _merge(
     if first == 0:
         _store_lse(lse, total, top, row, head0 + head, heads)
     weight = weight * gl.expand_dims(_inverse(total, top, attn_sink, head0 + head, heads), 0)
-    _whole(weights, SPLITS, BH, PLAIN).store(weight)
+    _as(weights, gl.float32, [SPLITS, BH], PLAIN).store(weight)
 
-    column = head0 + gl.arange(0, BH, gl.SliceLayout(0, FLAT))
-    out_at = out + row.to(gl.int64) * out_row_stride + gl.expand_dims(column.to(gl.int64) * out_head_stride, 0)
-    deep = gl.expand_dims(gl.expand_dims(gl.arange(0, CHUNK, gl.SliceLayout(1, gl.SliceLayout(2, L3))), 1), 2)
-    wide = gl.arange(0, DIMS, gl.SliceLayout(0, gl.SliceLayout(2, L3)))
-    low = gl.expand_dims(gl.expand_dims(gl.arange(0, BH, gl.SliceLayout(0, FLAT)), 0), 0)
-    spot = deep * (D * BH) + gl.expand_dims(gl.expand_dims(wide, 0) * BH, 2) + low
     for piece in range(first, last):
         merged = gl.zeros([DIMS, BH], gl.float32, FLAT)
-        for chunk in range(0, (splits + CHUNK - 1) // CHUNK):
-            here = partial + chunk * (CHUNK * D * BH) + piece * (DIMS * BH)
-            part = gl.load(here + spot, mask=chunk * CHUNK + deep < splits, other=0.0, cache_modifier=".cg")
+        chunks = (splits + CHUNK - 1) // CHUNK
+        for chunk in range(chunks):
             merged += gl.sum(part * gl.expand_dims(weights.index(chunk).load(gl.SliceLayout(1, L3)), 1), axis=0)
+            over = (chunk + 1 == chunks).to(gl.int32)
+            beyond, start = piece + over, gl.where(over == 1, 0, chunk + 1)
+            part = _partial(partial, beyond, start, gl.where(beyond < last, splits, 0), deep, spot, BH, DIMS, CHUNK)
         dim = gl.expand_dims(piece * DIMS + gl.arange(0, DIMS, gl.SliceLayout(1, FLAT)), 1)
         gl.store(out_at + dim, merged.to(gl.bfloat16), mask=gl.expand_dims(column, 0) < heads)
 
@@ -328,7 +344,8 @@ def _merge(
 @gluon.jit
 def _consume(
     ring, bias, full, empty, q_shared, p_shared, q, out, lse, attn_sink, partial, partial_ml, words,
-    q_row_stride, q_head_stride, out_row_stride, out_head_stride, main_indptr, extra_indptr, heads, scale, items, splits, blocks, polls,
+    q_row_stride, q_head_stride, out_row_stride, out_head_stride, main_indptr, extra_indptr,
+    heads, scale, items, splits, blocks, polls,
     BH: gl.constexpr, RING: gl.constexpr, SPLITS: gl.constexpr, SLICES: gl.constexpr,
     WARPS: gl.constexpr,
 ):  # fmt: skip
@@ -411,16 +428,15 @@ def hopper_decode(
     heads, scale, items, splits, blocks, polls,
     MAIN_BLOCK: gl.constexpr, MAIN_STRIDE: gl.constexpr, EXTRA_BLOCK: gl.constexpr, EXTRA_STRIDE: gl.constexpr,
     BH: gl.constexpr, WARPS: gl.constexpr, RING: gl.constexpr, SPLITS: gl.constexpr, SLICES: gl.constexpr,
-    AHEAD: gl.constexpr,
+    AHEAD: gl.constexpr, PRODUCERS: gl.constexpr, REGISTERS: gl.constexpr,
 ):  # fmt: skip
     """A program a multiprocessor. `scale` is in the log2 domain."""
-    PRODUCERS: gl.constexpr = 3 - WARPS // 4
     KV: gl.constexpr = gl.NVMMASharedLayout(128, 16, 2)
     KV32: gl.constexpr = gl.NVMMASharedLayout(128, 32, 2)
     PT: gl.constexpr = gl.NVMMASharedLayout(BH * 2, 16, 2)
     FLAT: gl.constexpr = gl.SwizzledSharedLayout(1, 1, 1, [0])
     ring = gl.allocate_shared_memory(gl.bfloat16, [RING, TILE, D], KV)
-    words32 = ring._reinterpret(gl.int32, [RING, TILE, D // 2], KV32)
+    words32 = _as(ring, gl.int32, [RING, TILE, D // 2], KV32)
     bias = gl.allocate_shared_memory(gl.float32, [RING, TILE], FLAT)
     q_shared = gl.allocate_shared_memory(gl.bfloat16, [BH, D], KV)
     p_shared = gl.allocate_shared_memory(gl.bfloat16, [TILE, BH], PT)
@@ -429,7 +445,7 @@ def hopper_decode(
     for i in gl.static_range(RING):
         mbarrier.init(full.index(i), count=2)
         mbarrier.init(empty.index(i), count=1)
-    gl.thread_barrier()
+    barrier()
     caches = (main_cache, extra_cache)
     lists = (main_indices, extra_indices, main_slots, extra_slots)
     # Tuples in place: a tuple with a name would make tensors of its constants.
@@ -450,7 +466,7 @@ def hopper_decode(
                     1, PRODUCERS, RING, AHEAD, MAIN_BLOCK, MAIN_STRIDE, EXTRA_BLOCK, EXTRA_STRIDE,
                 )),
             ],
-            [4, 4], [168, 168],
+            [4, 4], [REGISTERS, REGISTERS],
         )  # fmt: skip
     else:
         gl.warp_specialize(
@@ -465,5 +481,5 @@ def hopper_decode(
                     0, PRODUCERS, RING, AHEAD, MAIN_BLOCK, MAIN_STRIDE, EXTRA_BLOCK, EXTRA_STRIDE,
                 )),
             ],
-            [4], [168],
+            [4], [REGISTERS],
         )  # fmt: skip
