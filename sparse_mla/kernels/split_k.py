@@ -42,10 +42,12 @@ class Costs(NamedTuple):
 
 
 # Kernels that are not named here are of base's design, and planned as base.
-RESIDENCY = {"base": Residency(3, 1), "product": Residency(1, 4)}
+RESIDENCY = {"base": Residency(3, 1), "product": Residency(1, 4), "triton": Residency(1, 1)}
 COSTS = {
     "base": Costs(whole=5.89, last=0.0, second=9.35, workgroup=0.0, step=4.38, beside=0.0, step_beside=2.13, part=0.0),
     "product": Costs(whole=3.13, last=5.59, second=6.02, workgroup=2.92, step=1.87, beside=0.0, step_beside=0.0, part=0.02),
+    # Not fitted: a tile's LDS cycles and latency on an otherwise idle compute unit, and a published second launch of 5.3.
+    "triton": Costs(whole=0.0, last=0.0, second=5.3, workgroup=3.0, step=3.0, beside=0.0, step_beside=0.0, part=0.39),
 }
 
 
