@@ -36,6 +36,7 @@ class Costs(NamedTuple):
     second: float  # one with a second launch
     workgroup: float  # each workgroup that a compute unit begins with nothing else on it
     step: float  # each of its steps, of Residency.tiles tiles
+    tile: float  # each further tile of a step
     beside: float  # each further workgroup resident at the same time
     step_beside: float  # each of its steps
     part: float  # each thousand heads of parts to be written and read
@@ -44,10 +45,12 @@ class Costs(NamedTuple):
 # Kernels that are not named here are of base's design, and planned as base.
 RESIDENCY = {"base": Residency(3, 1), "product": Residency(1, 4), "triton": Residency(1, 1)}
 COSTS = {
-    "base": Costs(whole=5.89, last=0.0, second=9.35, workgroup=0.0, step=4.38, beside=0.0, step_beside=2.13, part=0.0),
-    "product": Costs(whole=3.13, last=5.59, second=6.02, workgroup=2.92, step=1.87, beside=0.0, step_beside=0.0, part=0.02),
+    "base": Costs(whole=5.87, last=0.0, second=9.25, workgroup=0.17, step=4.35, tile=0.0, beside=0.0, step_beside=2.12, part=0.0),
+    "product": Costs(
+        whole=2.92, last=5.36, second=5.02, workgroup=3.25, step=1.17, tile=0.22, beside=0.0, step_beside=0.0, part=0.05
+    ),
     # Not fitted: a tile's LDS cycles and latency on an otherwise idle compute unit, and a published second launch of 5.3.
-    "triton": Costs(whole=0.0, last=0.0, second=5.3, workgroup=3.0, step=3.0, beside=0.0, step_beside=0.0, part=0.39),
+    "triton": Costs(whole=0.0, last=0.0, second=5.3, workgroup=3.0, step=3.0, tile=0.0, beside=0.0, step_beside=0.0, part=0.39),
 }
 
 
@@ -57,19 +60,21 @@ def work(spec: KernelSpec, tiles: Sequence[int], heads: int, split_k: int) -> Co
     Compute units take workgroups longest first, and as many as fit at a time: exact for equal rows, an upper bound for others.
     """
     resident, at_once = RESIDENCY.get(spec.name, RESIDENCY["base"])
-    steps = sorted((-(-row // split_k // at_once) for row in tiles), reverse=True)
+    parts = sorted((-(-row // split_k) for row in tiles), reverse=True)
     copies = -(-heads // spec.head_block) * split_k
-    busiest = [steps[first // copies] for first in range(0, len(steps) * copies, COMPUTE_UNITS)]
+    busiest = [parts[first // copies] for first in range(0, len(parts) * copies, COMPUTE_UNITS)]
     alone = busiest[::resident]
+    steps, steps_alone = (sum(-(-part // at_once) for part in some) for some in (busiest, alone))
     merged = 1 < split_k <= spec.one_launch
     return Costs(
         whole=split_k == 1,
         last=merged,
         second=split_k > 1 and not merged,
         workgroup=len(alone),
-        step=sum(alone),
+        step=steps_alone,
+        tile=sum(alone) - steps_alone,
         beside=len(busiest) - len(alone),
-        step_beside=sum(busiest) - sum(alone),
+        step_beside=steps - steps_alone,
         part=len(tiles) * heads * split_k / 1000 if split_k > 1 else 0,
     )
 

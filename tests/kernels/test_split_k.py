@@ -79,7 +79,8 @@ def test_the_cost_is_that_of_dealing_workgroups_to_compute_units(
     for turn, part in enumerate(workgroups[::COMPUTE_UNITS]):
         steps = (part + at_once - 1) // at_once
         first = turn % resident == 0
-        expected += costs.workgroup + costs.step * steps if first else costs.beside + costs.step_beside * steps
+        alone = costs.workgroup + costs.step * steps + costs.tile * (part - steps)
+        expected += alone if first else costs.beside + costs.step_beside * steps
     if split > 1:
         expected += costs.part * len(rows) * heads * split / 1000
     assert modelled_cost(kernel, tiles, heads, split) == pytest.approx(expected)
