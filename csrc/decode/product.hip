@@ -1,5 +1,6 @@
-// The product kernels. Grid (rows, blocks of 16 heads, split_k), 256 threads. A whole row is written at once. Parts of a row are left
-// in the workspace: for the part of the row that comes last, where the launch has counters of arrivals, else for a second launch.
+// The product kernels. Grid (rows, blocks of 16 heads, split_k), 256 threads. A whole row is written at once. Parts of a row are
+// left in the workspace: for the part of the row that comes last, where the launch has counters of arrivals, else for a second
+// launch.
 #if defined(__gfx950__)
 #include "product_merge.h"
 

@@ -42,7 +42,8 @@ __device__ __forceinline__ void leave(Shared& lds, const Online& state, int wave
 // Heads first_head .. of this wave's waves merged.
 __device__ __forceinline__ void merge_waves(Part (&parts)[HEADS_PER_WAVE], const Shared& lds, int first_head, int lane) {
   // Lane 16 g + m: maximum, sum and weights of head m.
-  const f32x4 max = *reinterpret_cast<const f32x4*>(lds.max[lane % 16]), sum = *reinterpret_cast<const f32x4*>(lds.sum[lane % 16]);
+  const f32x4 max = *reinterpret_cast<const f32x4*>(lds.max[lane % 16]),
+              sum = *reinterpret_cast<const f32x4*>(lds.sum[lane % 16]);
   const float most = __builtin_fmaxf(__builtin_fmaxf(max[0], max[1]), __builtin_fmaxf(max[2], max[3]));
   f32x4 weight;
 #pragma unroll
@@ -68,7 +69,8 @@ __device__ __forceinline__ void merge_waves(Part (&parts)[HEADS_PER_WAVE], const
 }
 
 // See base_tile.h. `sink` as `sink_of` gives it.
-__device__ __forceinline__ void finish(const DecodeParams& p, int row, int head, const Part& part, float sink, int lane) { // phase: store
+__device__ __forceinline__ void finish(const DecodeParams& p, int row, int head, const Part& part, float sink,
+                                       int lane) { // phase: store
   const float denominator = p.attn_sink != nullptr ? part.sum + exp2_approx(sink * LOG2_E - part.max) : part.sum;
   const float inverse = part.sum == 0.0f ? 0.0f : rcp_approx(denominator);
   bf16* const out = p.out + row * p.out_row_stride + head * p.out_head_stride + 4 * lane;
@@ -81,7 +83,7 @@ __device__ __forceinline__ void finish(const DecodeParams& p, int row, int head,
 }
 
 // A head's sink, natural log; asked for long before it is wanted, and without a branch, behind which the wave would wait for it.
-__device__ __forceinline__ float sink_of(const DecodeParams& p, int head) { // phase: merge
+__device__ __forceinline__ float sink_of(const DecodeParams& p, int head) {                             // phase: merge
   const float* const from = p.attn_sink != nullptr ? p.attn_sink : reinterpret_cast<const float*>(p.q); // any numbers
   return from[min(head, p.heads - 1)];
 }
@@ -106,11 +108,13 @@ __device__ __forceinline__ float sum_of_row(float x) {
 constexpr int MAX_SPLIT = 16;
 
 // One wave merges and writes the parts of heads head .. head + min(HEADS, heads) - 1. CHUNK splits are asked for together.
-template <int HEADS, int CHUNK> __device__ __forceinline__ void merge_parts(const DecodeParams& p, int row, int head, int heads, int lane) {
+template <int HEADS, int CHUNK>
+__device__ __forceinline__ void merge_parts(const DecodeParams& p, int row, int head, int heads, int lane) {
   typedef f32x4 Values[CHUNK][HEADS][QUADS];
-  const int split = lane % MAX_SPLIT, mine = lane / MAX_SPLIT; // whose maximum and sum a lane has
+  const int split = lane % MAX_SPLIT, mine = lane / MAX_SPLIT;                       // whose maximum and sum a lane has
   const int64_t first_part = static_cast<int64_t>(row) * p.split_k * p.heads + head; // split s is s * heads further
-  f32x2 ml = load_unaligned<f32x2>(p.partial_ml + (first_part + min(split, p.split_k - 1) * p.heads + min(mine, min(HEADS, heads) - 1)) * 2);
+  f32x2 ml = load_unaligned<f32x2>(p.partial_ml +
+                                   (first_part + min(split, p.split_k - 1) * p.heads + min(mine, min(HEADS, heads) - 1)) * 2);
   const float sink = sink_of(p, head + mine);
   const char* const acc = reinterpret_cast<const char*>(static_cast<const float*>(p.partial_acc) + first_part * HEAD_DIM);
   const uint32_t split_bytes = p.heads * HEAD_DIM * 4;
@@ -122,8 +126,9 @@ template <int HEADS, int CHUNK> __device__ __forceinline__ void merge_parts(cons
       for (int i = 0; i < HEADS; ++i)
 #pragma unroll
         for (int quad = 0; quad < QUADS; ++quad)
-          values[s][i][quad] = *reinterpret_cast<const f32x4*>(acc + min(first + s, p.split_k - 1) * split_bytes +
-                                                               min(i, heads - 1) * HEAD_DIM * 4 + (WAVE_SIZE * quad + lane) * 16u);
+          values[s][i][quad] =
+              *reinterpret_cast<const f32x4*>(acc + min(first + s, p.split_k - 1) * split_bytes +
+                                              min(i, heads - 1) * HEAD_DIM * 4 + (WAVE_SIZE * quad + lane) * 16u);
   };
   Values values[2];
   load(values[0], 0);

@@ -1,18 +1,18 @@
 // The product kernel: sparse-MLA decode in which every wave works alone.
 //
-// The idea. One workgroup of four waves takes a row and 16 heads, as in the base design, but a wave takes whole tiles of 32 tokens
-// for itself, all 512 output dims of them: no barrier inside the loop, one merge of four partial softmaxes behind it.
+// The idea. One workgroup of four waves takes a row and 16 heads, as in the base design, but a wave takes whole tiles of 32
+// tokens for itself, all 512 output dims of them: no barrier inside the loop, one merge of four partial softmaxes behind it.
 //   K goes from memory straight into the registers in which MFMA wants it: a lane brings 16 bytes of one token at a time, and the
 //     order in which dims meet is free as long as Q comes in the same one. fp8 pairs become bf16 pairs in one scaled conversion.
-//   S^T = K Q^T, not S = Q K^T: a lane then holds scores of one head only, its P stays where PV wants it, and no value changes lanes.
-//   V is the same registers, written to the wave's own LDS once and read transposed (ds_read_b64_tr_b16): O^T = V^T P^T.
+//   S^T = K Q^T, not S = Q K^T: a lane then holds scores of one head only, its P stays where PV wants it, and no value changes
+//   lanes. V is the same registers, written to the wave's own LDS once and read transposed (ds_read_b64_tr_b16): O^T = V^T P^T.
 //   The maximum is raised only when a score passes it by 2^8 (then the accumulators are rescaled, rarely); the sum of a row's
 //     weights is one more MFMA, against ones. So the softmax of a tile is 8 exponentials and some packed arithmetic.
 //   The next tile's bytes are on their way while this one is multiplied, its slots one tile longer.
 //
-// The layout. Lane l = 16 g + m. K: token m of 16, dims as `dim_of_slot` says. V in LDS: [32 tokens][64 slots of 8 dims] bf16, slots
-// of token t exchanged by XOR with `bank_key(t)`: 8 lanes that write the same slot of 8 tokens fill all 32 write banks, and 32 lanes
-// that read two slots of 8 tokens all 64 read banks.
+// The layout. Lane l = 16 g + m. K: token m of 16, dims as `dim_of_slot` says. V in LDS: [32 tokens][64 slots of 8 dims] bf16,
+// slots of token t exchanged by XOR with `bank_key(t)`: 8 lanes that write the same slot of 8 tokens fill all 32 write banks, and
+// 32 lanes that read two slots of 8 tokens all 64 read banks.
 //
 // The price. 512 registers hold one wave a SIMD, and 128 KiB of LDS one workgroup a CU: latency is hidden by the loads in flight,
 // 18 KiB a wave and 73 KiB a CU, not by other waves.
@@ -29,10 +29,10 @@ constexpr int THREADS = 256;
 constexpr int WAVES = THREADS / WAVE_SIZE;
 constexpr int BLOCK_HEADS = 16;
 constexpr int TILE_TOKENS = 32;
-constexpr int STRIPS = TILE_TOKENS / 16;   // a strip is 16 tokens: the height of an MFMA
-constexpr int PIECES = DATA_BYTES / 64;    // 64 bytes of each of 16 tokens, 16 bytes a lane, are one load
-constexpr int SLOTS = HEAD_DIM / 8;        // 16 bytes of bf16
-constexpr int Q_PIECES = SLOTS / 4;        // 16 heads, 4 slots: an MFMA's B
+constexpr int STRIPS = TILE_TOKENS / 16; // a strip is 16 tokens: the height of an MFMA
+constexpr int PIECES = DATA_BYTES / 64;  // 64 bytes of each of 16 tokens, 16 bytes a lane, are one load
+constexpr int SLOTS = HEAD_DIM / 8;      // 16 bytes of bf16
+constexpr int Q_PIECES = SLOTS / 4;      // 16 heads, 4 slots: an MFMA's B
 constexpr int OUT_TILES = HEAD_DIM / 16;
 constexpr int ROW_BYTES = HEAD_DIM * 2;
 constexpr int WAVE_LDS = TILE_TOKENS * ROW_BYTES;
@@ -43,8 +43,8 @@ constexpr float NO_MAX = -3.402823466e38f; // finite: see base_tile.h
 
 static_assert(ROPE_OFFSET == GROUPS * 64 && PIECES == GROUPS + 2, "a piece is one fp8 group, or half of the bf16 part");
 
-// The first of the 8 dims in a slot. Piece i < 7 gives a lane fp8 dims 64 i + 16 g .. + 15: slots 8 i + g and 8 i + 4 + g. Pieces 7
-// and 8 give it bf16 dims 448 + 8 g .. + 7 and 480 + 8 g .. + 7: slots 56 + g and 60 + g.
+// The first of the 8 dims in a slot. Piece i < 7 gives a lane fp8 dims 64 i + 16 g .. + 15: slots 8 i + g and 8 i + 4 + g. Pieces
+// 7 and 8 give it bf16 dims 448 + 8 g .. + 7 and 480 + 8 g .. + 7: slots 56 + g and 60 + g.
 __device__ __forceinline__ int dim_of_slot(int four, int group) { // slot four + group, four a multiple of 4
   return four < 8 * GROUPS ? (four & ~7) * 8 + 2 * (four & 4) + 16 * group : 8 * (four + group);
 }
@@ -183,7 +183,8 @@ __device__ __forceinline__ void load(Raw& raw, const Source& source, int n) {
 __device__ __forceinline__ bf16x8 dequantise(uint32_t low, uint32_t high, float scale) { // phase: dequantise
   const bf16x2 a = cvt_pk_bf16_fp8<0>(low, scale), b = cvt_pk_bf16_fp8<1>(low, scale);
   const bf16x2 c = cvt_pk_bf16_fp8<0>(high, scale), d = cvt_pk_bf16_fp8<1>(high, scale);
-  return __builtin_shufflevector(__builtin_shufflevector(a, b, 0, 1, 2, 3), __builtin_shufflevector(c, d, 0, 1, 2, 3), 0, 1, 2, 3, 4, 5, 6, 7);
+  return __builtin_shufflevector(__builtin_shufflevector(a, b, 0, 1, 2, 3), __builtin_shufflevector(c, d, 0, 1, 2, 3), 0, 1, 2, 3,
+                                 4, 5, 6, 7);
 }
 
 // What a lane keeps from tile to tile: of head m, dims of slots 2 n and 2 n + 1 (element 4 g + r of these 16), the maximum, and
@@ -193,10 +194,11 @@ struct Online {
   float max;
 };
 
-// Every wave wants all of Q, in the same registers: each loads a quarter and hands it on through LDS, for the address unit takes as
-// long for a load that hits L1 as for one that does not.
-// A head past the last one has the last one's, and its result is not stored.
-__device__ __forceinline__ void load_q(bf16x8 (&quarter)[Q_PIECES / WAVES], const DecodeParams& p, int row, int head, int wave, int g) { // phase: load q
+// Every wave wants all of Q, in the same registers: each loads a quarter and hands it on through LDS, for the address unit takes
+// as long for a load that hits L1 as for one that does not. A head past the last one has the last one's, and its result is not
+// stored.
+__device__ __forceinline__ void load_q(bf16x8 (&quarter)[Q_PIECES / WAVES], const DecodeParams& p, int row, int head, int wave,
+                                       int g) { // phase: load q
   const bf16* const at = p.q + row * p.q_row_stride + min(head, p.heads - 1) * p.q_head_stride;
 #pragma unroll
   for (int i = 0; i < Q_PIECES / WAVES; ++i)
@@ -215,7 +217,8 @@ __device__ __forceinline__ void take_q(bf16x8 (&q)[Q_PIECES], const char* lds, i
     q[i] = reinterpret_cast<const bf16x8*>(lds)[i * WAVE_SIZE + lane];
 }
 
-// Largest of the four lanes that share a head. (clang 22 reads element 0 when an element of a vector is bit-cast: hence the names.)
+// Largest of the four lanes that share a head. (clang 22 reads element 0 when an element of a vector is bit-cast: hence the
+// names.)
 __device__ __forceinline__ float max_of_head(float x) { // phase: softmax
   uint32_t bits = __builtin_bit_cast(uint32_t, x);
   const auto halves = __builtin_amdgcn_permlane32_swap(bits, bits, false, false);
@@ -227,8 +230,8 @@ __device__ __forceinline__ float max_of_head(float x) { // phase: softmax
 }
 
 // Tiles first, first + WAVES, ... < end of a row, for one wave and its 16 heads.
-__device__ __forceinline__ void attend(Online& state, const Row& row, const bf16x8 (&quarter)[Q_PIECES / WAVES], int first, int end, char* lds, char* q_lds,
-                                       int wave, int lane) { // phase: none
+__device__ __forceinline__ void attend(Online& state, const Row& row, const bf16x8 (&quarter)[Q_PIECES / WAVES], int first,
+                                       int end, char* lds, char* q_lds, int wave, int lane) { // phase: none
   const int m = lane % 16, g = lane / 16;
   const float scale_log2 = row.p.scale * LOG2_E;
   const int write_at = m * ROW_BYTES + (g ^ bank_key(m)) * 16;

@@ -31,8 +31,8 @@ struct DecodeParams {
   Segment main, extra;
   int32_t rows, heads; // heads of this rank, any number: blocks of 16 are padded
   int32_t split_k;
-  float scale;         // of q . k, natural-log domain
-  Divisor split;       // by split_k
+  float scale;   // of q . k, natural-log domain
+  Divisor split; // by split_k
 };
 
 // The host packs the same structs with Python's struct module: these are its offsets.

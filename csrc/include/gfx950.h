@@ -65,10 +65,11 @@ typedef uint32_t u32x2 __attribute__((ext_vector_type(2)));
 template <bool HIGH> __device__ __forceinline__ bf16x2 cvt_pk_bf16_fp8(uint32_t packed, float scale) {
   return __builtin_amdgcn_cvt_scalef32_pk_bf16_fp8(static_cast<int>(packed), scale, HIGH);
 }
-// Four rows of LDS down a column: lane 16 g + m points at 8 bytes of row m / 4, columns 4 (m % 4) .. + 3, of its group's 4 x 16 tile
-// of 16-bit elements, and gets column m, rows 0 to 3.
+// Four rows of LDS down a column: lane 16 g + m points at 8 bytes of row m / 4, columns 4 (m % 4) .. + 3, of its group's 4 x 16
+// tile of 16-bit elements, and gets column m, rows 0 to 3.
 __device__ __forceinline__ bf16x4 read_transposed(const char* address) {
   return __builtin_amdgcn_ds_read_tr16_b64_v4bf16((__attribute__((address_space(3))) bf16x4*)address);
 }
-// s_waitcnt lgkmcnt(most): until at most so many LDS operations are in flight. The compiler counts on it, and adds none of its own.
+// s_waitcnt lgkmcnt(most): until at most so many LDS operations are in flight. The compiler counts on it, and adds none of its
+// own.
 template <int MOST> __device__ __forceinline__ void wait_lds() { __builtin_amdgcn_s_waitcnt(0xc07f | MOST << 8); }
