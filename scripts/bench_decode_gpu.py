@@ -5,8 +5,8 @@
 
 Both write FOLDER/manifest.json too. A timed shape is checked first: output poisoned, all of it finite, up to 24 rows of two input
 sets against float64. The time is that of one decode in a CUDA graph of 8 to 64 of them with inputs of their own, over random
-slots of caches of 0.6 GB and 1.1 GB, L2 flushed before each replay: the median of 15. Planning is not in it. Equal kernels are compiled
-in processes of their own before: Triton's cache on disk keeps them.
+slots of caches of 0.6 GB and 1.1 GB, L2 flushed before each replay: the median of 15. Planning is not in it. Kernels are compiled
+before, in processes side by side; Triton's cache on disk keeps them.
 """
 
 from __future__ import annotations

@@ -284,13 +284,6 @@ def _store_lse(lse, total, top, row, head, heads):
 
 
 @gluon.jit
-def _partial(partial, piece, chunk, splits, deep, spot, BH: gl.constexpr, DIMS: gl.constexpr, CHUNK: gl.constexpr):
-    """Partial sums of CHUNK splits for one piece of the output, f32 [CHUNK, DIMS, BH]; zeros past the last split."""
-    here = partial + chunk * (CHUNK * D * BH) + piece * (DIMS * BH)
-    return gl.load(here + spot, mask=chunk * CHUNK + deep < splits, other=0.0, cache_modifier=".cg")
-
-
-@gluon.jit
 def _merge(
     partial, partial_ml, out, lse, attn_sink, out_row_stride, out_head_stride, heads, row, group, head0, splits, first, last,
     BH: gl.constexpr, SPLITS: gl.constexpr, SLICES: gl.constexpr, WARPS: gl.constexpr,
@@ -309,13 +302,6 @@ def _merge(
     partial += (group * splits).to(gl.int64) * (D * BH)
     partial_ml += group * splits * (2 * BH)
 
-    column = head0 + gl.arange(0, BH, gl.SliceLayout(0, FLAT))
-    out_at = out + row.to(gl.int64) * out_row_stride + gl.expand_dims(column.to(gl.int64) * out_head_stride, 0)
-    deep = gl.expand_dims(gl.expand_dims(gl.arange(0, CHUNK, gl.SliceLayout(1, gl.SliceLayout(2, L3))), 1), 2)
-    wide = gl.arange(0, DIMS, gl.SliceLayout(0, gl.SliceLayout(2, L3)))
-    low = gl.expand_dims(gl.expand_dims(gl.arange(0, BH, gl.SliceLayout(0, FLAT)), 0), 0)
-    spot = deep * (D * BH) + gl.expand_dims(gl.expand_dims(wide, 0) * BH, 2) + low
-    part = _partial(partial, first, 0, splits, deep, spot, BH, DIMS, CHUNK)
     head = gl.arange(0, BH, gl.SliceLayout(0, L2))
     each = gl.expand_dims(gl.arange(0, SPLITS, gl.SliceLayout(1, L2)), 1)
     ml_at = partial_ml + each * (2 * BH) + gl.expand_dims(head, 0)
@@ -329,14 +315,18 @@ def _merge(
     weight = weight * gl.expand_dims(_inverse(total, top, attn_sink, head0 + head, heads), 0)
     _as(weights, gl.float32, [SPLITS, BH], PLAIN).store(weight)
 
+    column = head0 + gl.arange(0, BH, gl.SliceLayout(0, FLAT))
+    out_at = out + row.to(gl.int64) * out_row_stride + gl.expand_dims(column.to(gl.int64) * out_head_stride, 0)
+    deep = gl.expand_dims(gl.expand_dims(gl.arange(0, CHUNK, gl.SliceLayout(1, gl.SliceLayout(2, L3))), 1), 2)
+    wide = gl.arange(0, DIMS, gl.SliceLayout(0, gl.SliceLayout(2, L3)))
+    low = gl.expand_dims(gl.expand_dims(gl.arange(0, BH, gl.SliceLayout(0, FLAT)), 0), 0)
+    spot = deep * (D * BH) + gl.expand_dims(gl.expand_dims(wide, 0) * BH, 2) + low
     for piece in range(first, last):
         merged = gl.zeros([DIMS, BH], gl.float32, FLAT)
-        chunks = (splits + CHUNK - 1) // CHUNK
-        for chunk in range(chunks):
+        for chunk in range((splits + CHUNK - 1) // CHUNK):
+            here = partial + chunk * (CHUNK * D * BH) + piece * (DIMS * BH)
+            part = gl.load(here + spot, mask=chunk * CHUNK + deep < splits, other=0.0, cache_modifier=".cg")
             merged += gl.sum(part * gl.expand_dims(weights.index(chunk).load(gl.SliceLayout(1, L3)), 1), axis=0)
-            over = (chunk + 1 == chunks).to(gl.int32)
-            beyond, start = piece + over, gl.where(over == 1, 0, chunk + 1)
-            part = _partial(partial, beyond, start, gl.where(beyond < last, splits, 0), deep, spot, BH, DIMS, CHUNK)
         dim = gl.expand_dims(piece * DIMS + gl.arange(0, DIMS, gl.SliceLayout(1, FLAT)), 1)
         gl.store(out_at + dim, merged.to(gl.bfloat16), mask=gl.expand_dims(column, 0) < heads)
 

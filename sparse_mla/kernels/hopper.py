@@ -20,7 +20,7 @@ MAX_SPLITS = 64
 MULTIPROCESSORS = 132  # of an H100
 POLLS = 64  # looks for the other splits of a row, each under a microsecond, before a program goes
 # Fitted to times measured on one H100 (profiles/measured/h100), in microseconds; only their ratios matter.
-MERGE_COST, MERGE_COST_PER_SPLIT = 3.0, 0.04
+MERGE_COST, MERGE_COST_PER_HEAD, MERGE_COST_PER_SPLIT = 1.5, 0.1, 0.04
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ SHAPES = {
     shape.heads: shape
     for shape in (
         Shape(16, 4, 2, 3, 168, True, 2.1, 4.5),
-        Shape(32, 8, 2, 2, 128, False, 2.65, 5.4),
-        Shape(64, 8, 1, 2, 168, False, 4.6, 12.5),
+        Shape(32, 8, 2, 2, 128, False, 2.9, 5.4),
+        Shape(64, 8, 1, 2, 168, False, 5.0, 13.5),
     )
 }
 
@@ -83,7 +83,7 @@ def plan(main_lens: Sequence[int], extra_lens: Sequence[int] | None, heads: int,
 
     def cost(cut: Plan) -> float:
         rounds = -(-len(main_lens) * cut.blocks(heads) * cut.splits // multiprocessors)
-        merge = MERGE_COST + MERGE_COST_PER_SPLIT * cut.splits if cut.splits > 1 else 0.0
+        merge = MERGE_COST + MERGE_COST_PER_HEAD * cut.head_block + MERGE_COST_PER_SPLIT * cut.splits if cut.splits > 1 else 0.0
         return rounds * (-(-tiles // cut.splits) * cut.shape.tile_cost + cut.shape.item_cost) + merge
 
     splits = range(1, min(tiles, MAX_SPLITS) + 1)
