@@ -49,6 +49,7 @@ def _traced(kernel: str, extra: int) -> Launched:
     return launched
 
 
+@lru_cache(maxsize=32)
 def per_tile(kernel: str) -> dict[str, float]:
     """What a kernel of the catalogue executes for 32 tokens and 16 heads, all waves together: `instructions` (of waves),
     `barriers` (of a workgroup), `lds` (service phases of LDS, exchanges between lanes and conflicts included), `conflicts`

@@ -1,4 +1,4 @@
-"""The ladder: every version is right on every case, none does what the sanitizer finds, and each step gives what its text claims."""
+"""The ladder: every version is right on every case, the sanitizer is silent, and each step gives what its text claims."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sparse_mla.analyse.ladder import STEPS, counts, counts_table, per_tile, ren
 from sparse_mla.build import csrc_dir
 from sparse_mla.errors import InputError
 from sparse_mla.execute.run import expected, run
-from sparse_mla.execute.timing import traced_launches
+from sparse_mla.execute.timing import time_kernel, traced_launches
 from sparse_mla.files import PACKAGE
 from sparse_mla.kernels.case import CASES, Case
 from sparse_mla.kernels.catalogue import CATALOGUE
@@ -20,8 +20,8 @@ from sparse_mla.kernels.catalogue import CATALOGUE
 # base and product have tests of their own, for all cases too
 OURS = [kernel for kernel in STEPS.values() if kernel.startswith("ladder/")]
 SPLITS = [(kernel, split_k) for kernel in OURS for split_k in CATALOGUE[kernel].splits]
-# A checked launch takes 3 to 4 times as long and these kernels have no path that the other cases alone would take: whole, partial and
-# empty tiles, both segments and none, invalid slots of all kinds, two head blocks one of which is nearly empty, loose alignment.
+# A checked launch takes 3 to 4 times as long. These have what takes a path of its own: whole, partial and empty tiles, both
+# segments and none, invalid slots of all kinds, two head blocks one of which is nearly empty, records aligned to 8 bytes only.
 CHECKED = ("ragged-invalid", "heads-17", "odd-blocks", "empty-rows")
 PAGE = PACKAGE.parent / "docs" / "ladder.md"
 
@@ -37,7 +37,7 @@ def test_every_version_decodes_every_case(name: str) -> None:
     for kernel, split_k in SPLITS:
         if split_k in (1, 4):
             result = run(kernel, case, split_k=split_k)
-            assert result.comparison.finite and result.comparison.rel_l2 < 3e-3, (kernel, split_k, str(result.comparison))
+            assert result.comparison.rel_l2 < 3e-3, (kernel, split_k, str(result.comparison))  # inf where not finite
             torch.testing.assert_close(result.lse.double(), expected(case).lse, rtol=2e-3, atol=2e-3, msg=f"{kernel} lse")
 
 
@@ -87,7 +87,8 @@ def test_reads_of_16_bytes_take_four_phases(kernel: str) -> None:
 def test_packed_conversion_saves_the_products_and_the_roundings(ladder: pd.DataFrame) -> None:
     """A tile has 32 * 448 fp8: 64 lanes convert one at a time, multiply two and round two; then only two at a time."""
     before, after = 32 * 448 / 64 * (1 + 1 / 2 + 1 / 2), 32 * 448 / 64 / 2
-    assert ladder.instructions["no bank conflicts"] - ladder.instructions["packed conversion"] == pytest.approx(before - after, rel=0.2)
+    saved = ladder.instructions["no bank conflicts"] - ladder.instructions["packed conversion"]
+    assert saved == pytest.approx(before - after, rel=0.2)
     assert ladder.lds["packed conversion"] == ladder.lds["no bank conflicts"]
 
 
@@ -113,13 +114,20 @@ def test_room(ladder: pd.DataFrame) -> None:
     assert ladder.workgroups["private tiles":].tolist() == [1] * 4
 
 
-def test_every_step_but_the_last_but_one_is_faster_for_one_row() -> None:
-    """Split-K (whole rows: prefetch's loop) is the exception."""
-    steps = [kernel for kernel in STEPS.values() if kernel != "ladder/split"]
-    frame = times(steps[:3] + steps[4:10], [1]).query("split_k == 1")
+def test_each_step_is_faster_for_one_row() -> None:
+    """Left whole; so split-K gains nothing, and is not asked. None of it is measured."""
+    kernels = [kernel for kernel in STEPS.values() if kernel != "ladder/split"]
+    case = Case.make(rows=1)
+    taken = [time_kernel(kernel, case, split_k=1, band=False).microseconds for kernel in kernels]
+    assert taken == sorted(taken, reverse=True)
+
+
+def test_the_fastest_split_is_taken() -> None:
+    frame = times(["ladder/split"], [1])
+    assert frame.split_k.tolist() == [1, 16]
+    assert frame.microseconds[1] < frame.microseconds[0] / 2
+    assert frame.microseconds.between(frame.low, frame.high).all()
     assert frame.kind.eq("modelled").all()
-    assert (frame.low <= frame.microseconds).all() and (frame.microseconds <= frame.high).all()
-    assert frame.microseconds.is_monotonic_decreasing
 
 
 def test_the_page_has_the_counts_of_these_kernels() -> None:
