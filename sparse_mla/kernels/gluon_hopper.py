@@ -20,7 +20,7 @@ where they all are. The last to be done sets the word to zero again. A row's bit
 Importing this needs Triton, but no GPU.
 """
 
-# mypy: allow-untyped-defs, allow-incomplete-defs
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators
 from __future__ import annotations
 
 from triton.experimental import gluon
