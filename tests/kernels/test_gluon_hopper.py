@@ -101,7 +101,7 @@ def test_the_kernel_compiles_for_hopper_without_a_gpu(block: int, splits: int) -
 
     from sparse_mla.kernels.gluon_hopper import hopper_decode
 
-    shape, power = SHAPES[block], 1 << (splits - 1).bit_length()
+    shape, power = Plan(block, splits).shape, 1 << (splits - 1).bit_length()
     constants = {
         "MAIN_BLOCK": 64, "MAIN_STRIDE": 37440, "EXTRA_BLOCK": 64, "EXTRA_STRIDE": 37440,
         "BH": shape.heads, "WARPS": shape.warps, "PRODUCERS": shape.producers, "RING": shape.ring,
