@@ -85,9 +85,9 @@ def stream(of: Device, cus: Sequence[int], each: int, *, lines: int = 8, dwords:
     """Every CU issues loads as fast as its address unit takes them: bytes a clock while it lasts, median latency."""
     memory = MemoryModel(of)
     heap = [(0, cu, 0) for cu in range(len(cus))]
-    last, now, latencies, first = 0, 0, [], 0  # first: when the first data are there, of the second pass where there is one
+    last, now, latencies, first = 0, 0, [], 0  # first: when the first data are there; of several passes, those of the second half
     per_pass = each // passes
-    skipped = per_pass if passes > 1 else 0
+    skipped = passes // 2 * per_pass
     while heap:
         now, place, i = heapq.heappop(heap)
         base = (place * per_pass + i % per_pass) * lines
