@@ -19,9 +19,7 @@
 // 1,024 bytes apart, so that 16 lanes which read the same columns of 16 rows all hit the same four banks; a value column is
 // fetched two bytes at a time. Later kernels take these away one by one.
 #pragma once
-#include "cache_layout.h"
-#include "decode_params.h"
-#include "gfx950.h"
+#include "common.h"
 
 namespace base {
 
@@ -32,8 +30,6 @@ constexpr int TILE_TOKENS = 32;   // the k extent of one PV MFMA
 constexpr int DIMS_PER_WAVE = HEAD_DIM / (THREADS / WAVE_SIZE);
 constexpr int OUT_TILES = DIMS_PER_WAVE / 16;
 constexpr int THREADS_PER_TOKEN = THREADS / TILE_TOKENS;
-// Where the running maximum starts. Finite, so that NO_MAX - NO_MAX is 0 and not NaN: a tile with nothing valid changes nothing.
-constexpr float NO_MAX = -3.402823466e38f;
 
 static_assert(THREADS_PER_TOKEN == GROUPS + 1 && GROUP_DIM == ROPE_DIM, "a thread takes one fp8 group, or the RoPE part");
 static_assert(DATA_BYTES == NOPE_DIM + 2 * ROPE_DIM && NOPE_DIM == GROUPS * GROUP_DIM, "fp8 dims first, then bf16 dims");
@@ -51,12 +47,6 @@ struct Shared {
 struct Online {
   f32x4 acc[OUT_TILES];
   float max, sum;
-};
-
-// A row's slots in one segment.
-struct Span {
-  const int32_t* slots;
-  int length;
 };
 
 __device__ __forceinline__ Span span_of(const Segment& segment, int row) {
@@ -225,11 +215,6 @@ __device__ __forceinline__ Online attend(Shared& lds, const DecodeParams& p, int
     __syncthreads();
   }
   return state;
-}
-
-// Natural logarithm of a head's denominator, without the sink.
-__device__ __forceinline__ float log_sum_exp(float max, float sum) {
-  return sum == 0.0f ? -__builtin_inff() : (max + log2_approx(sum)) * LN_2;
 }
 
 // 1 / (sum + sink). The sink is one more, valueless, entry of the softmax: it enters the denominator once, after everything is

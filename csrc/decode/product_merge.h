@@ -78,8 +78,7 @@ __device__ __forceinline__ void finish(const DecodeParams& p, int row, int head,
   for (int i = 0; i < QUADS; ++i)
     store_unaligned(out + 4 * WAVE_SIZE * i, __builtin_convertvector(part.acc[i] * inverse, bf16x4));
   if (p.lse != nullptr && lane == 0)
-    p.lse[static_cast<int64_t>(row) * p.heads + head] =
-        part.sum == 0.0f ? -__builtin_inff() : (part.max + log2_approx(part.sum)) * LN_2;
+    p.lse[static_cast<int64_t>(row) * p.heads + head] = log_sum_exp(part.max, part.sum);
 }
 
 // A head's sink, natural log; asked for long before it is wanted, and without a branch, behind which the wave would wait for it.

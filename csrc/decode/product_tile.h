@@ -17,9 +17,7 @@
 // The price. 512 registers hold one wave a SIMD, and 128 KiB of LDS one workgroup a CU: latency is hidden by the loads in flight,
 // 18 KiB a wave and 73 KiB a CU, not by other waves.
 #pragma once
-#include "cache_layout.h"
-#include "decode_params.h"
-#include "gfx950.h"
+#include "common.h"
 
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
@@ -36,10 +34,9 @@ constexpr int Q_PIECES = SLOTS / 4;      // 16 heads, 4 slots: an MFMA's B
 constexpr int OUT_TILES = HEAD_DIM / 16;
 constexpr int ROW_BYTES = HEAD_DIM * 2;
 constexpr int WAVE_LDS = TILE_TOKENS * ROW_BYTES;
-constexpr int AHEAD = 6;                   // V tiles read ahead of the MFMA that takes them
-constexpr uint32_t ALL = 0xffffffff;       // every token of a tile attends
-constexpr float RESCALE_AT = 8.0f;         // log2: weights stay below 2^8, far from any limit of bf16 or fp32
-constexpr float NO_MAX = -3.402823466e38f; // finite: see base_tile.h
+constexpr int AHEAD = 6;             // V tiles read ahead of the MFMA that takes them
+constexpr uint32_t ALL = 0xffffffff; // every token of a tile attends
+constexpr float RESCALE_AT = 8.0f;   // log2: weights stay below 2^8, far from any limit of bf16 or fp32
 
 static_assert(ROPE_OFFSET == GROUPS * 64 && PIECES == GROUPS + 2, "a piece is one fp8 group, or half of the bf16 part");
 
@@ -68,11 +65,6 @@ struct True {
 };
 struct False {
   static constexpr bool value = false;
-};
-
-struct Span {
-  const int32_t* slots;
-  int length;
 };
 
 __device__ __forceinline__ int tiles_in(int length) { return static_cast<unsigned>(length + TILE_TOKENS - 1) / TILE_TOKENS; }
