@@ -16,7 +16,7 @@ from sparse_mla.kernels.case import Case
 from sparse_mla.kernels.catalogue import Partials, kernel_named
 from sparse_mla.kernels.compare import compare
 from sparse_mla.kernels.reference import Reference, reference
-from sparse_mla.kernels.split_k import plan_split
+from sparse_mla.kernels.split_k import split_of
 
 PLACES = ("emulator", "reference", "gpu")
 
@@ -44,8 +44,7 @@ def run(
     """
     spec = kernel_named(kernel)
     inputs = case.inputs()
-    lens = case.main, case.extra_lens if inputs.extra else None
-    split = plan_split(*lens, inputs.heads, kernel) if split_k == "auto" else split_k
+    split = split_of(case, kernel, split_k)
     spec.check(inputs, split, partials)
     kind: Kind
     launches: tuple[Launched, ...] = ()

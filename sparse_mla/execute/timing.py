@@ -18,7 +18,7 @@ from sparse_mla.gfx950.timing.device import device as device_named
 from sparse_mla.kernels.case import Case
 from sparse_mla.kernels.catalogue import Partials, kernel_named
 from sparse_mla.kernels.inputs import DecodeInputs, Segment
-from sparse_mla.kernels.split_k import plan_split
+from sparse_mla.kernels.split_k import split_of
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,6 @@ def time_kernel(
     inputs = case.inputs()
     if not shared:
         inputs = own_slots(inputs, case.rows_per_request)
-    lens = case.main, case.extra_lens if inputs.extra else None
-    split = plan_split(*lens, inputs.heads, kernel) if split_k == "auto" else split_k
+    split = split_of(case, kernel, split_k)
     timing = simulate(traced_launches(kernel, inputs, split, partials), on, band=band)
     return TimedResult(kernel, case, split, timing, time.perf_counter() - start)

@@ -8,12 +8,13 @@ splitting only adds that work. The cost below weighs the two, for each kernel wi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 
 from sparse_mla.cache.layout import HEAD_DIM
 from sparse_mla.errors import InputError
+from sparse_mla.kernels.case import Case
 from sparse_mla.kernels.catalogue import KernelSpec, kernel_named
 
 COMPUTE_UNITS = 256  # of an MI355X
@@ -113,6 +114,13 @@ def plan_split(main_lens: Lens, extra_lens: Lens | None, heads: int, kernel: str
         return 1
     tiles = tiles_of(spec, main, extra)
     return min(spec.splits, key=lambda split_k: modelled_cost(kernel, tiles, heads, split_k))
+
+
+def split_of(case: Case, kernel: str, split_k: int | Literal["auto"]) -> int:
+    """`split_k`, or where it is "auto" the planned split of a case's rows."""
+    if split_k != "auto":
+        return split_k
+    return plan_split(case.main, None if case.extra is None else case.extra_lens, case.heads, kernel)
 
 
 def workspace_shape(rows: int, heads: int, split_k: int) -> tuple[tuple[int, int, int, int], tuple[int, int, int, int]]:
