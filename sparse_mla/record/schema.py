@@ -1,7 +1,8 @@
 """What a recording is: a manifest and tables. The text below describes every column once; checking, storing, reading and
 writing follow it.
 
-A column marked `?` may be absent, which means that it is not known. Cycles are shader clocks, in a dispatch's own clock base.
+A column marked `?` may be absent, which means that it is not known. CAUSES stands for one column a cause. Cycles are shader
+clocks, in a dispatch's own clock base.
 """
 
 from __future__ import annotations
@@ -75,15 +76,7 @@ instructions: one static instruction of one dispatch, over the traced waves
   stall          int    cycles  from the moment it could have been next to its issue
   idle           int    cycles  in front of it when the wave had nothing to issue
   executed       int?   -       times executed by all waves of the launch
-  issue          int?   cycles  time of all waves by cause; together latency + idle of all waves
-  arbitration    int?   cycles
-  dependency     int?   cycles
-  mfma           int?   cycles
-  lds            int?   cycles
-  memory         int?   cycles
-  bandwidth      int?   cycles
-  barrier        int?   cycles
-  launch         int?   cycles
+  CAUSES         int?   cycles  time of all waves by cause; together latency + idle of all waves
 
 waves: one wave
   dispatch       int    -
@@ -98,15 +91,7 @@ waves: one wave
   end            int    cycles
   workgroup      int?   -       its workgroup, and its number there
   part           int?   -
-  issue          int?   cycles  its time by cause
-  arbitration    int?   cycles
-  dependency     int?   cycles
-  mfma           int?   cycles
-  lds            int?   cycles
-  memory         int?   cycles
-  bandwidth      int?   cycles
-  barrier        int?   cycles
-  launch         int?   cycles
+  CAUSES         int?   cycles  its time by cause
 
 events: one executed instruction of a traced wave, in order
   dispatch       int    -
@@ -210,7 +195,8 @@ def _parse(text: str) -> dict[str, Table]:
         columns = []
         for line in lines:
             column, dtype, unit, *rest = line.split(None, 3)
-            columns.append(Column(column, dtype.rstrip("?"), unit, dtype.endswith("?"), "".join(rest)))
+            for each in CAUSES if column == "CAUSES" else (column,):
+                columns.append(Column(each, dtype.rstrip("?"), unit, dtype.endswith("?"), "".join(rest)))
         tables[name] = Table(name, about, tuple(columns))
     return tables
 
