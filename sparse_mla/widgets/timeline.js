@@ -315,7 +315,7 @@ function render({ model, el }) {
     const fill = (colour, x, n, from, lines) => {
       const end = Math.min(from + lines, down) * across + x;
       for (let at = Math.max(from, 0) * across + x; at < end; at += across)
-        if (n === 1) words[at] = colour; // ten times as fast as fill
+        if (n === 1) words[at] = colour; // faster than fill
         else words.fill(colour, at, at + n);
     };
     let i = trace.after(row, view.begin);
