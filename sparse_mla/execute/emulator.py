@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -34,10 +34,10 @@ class Prepared(NamedTuple):
     memory: Memory
     dynamic_lds: int  # bytes
 
-    def run(self, *, threads: int | None = None, banks: bool = False) -> Launched:
+    def run(self, **options: Any) -> Launched:
         """Runs it; options as in gfx950.machine.launch."""
-        at, lds = self.launch, self.dynamic_lds
-        return launch(self.code, at.grid, (at.block,), self.kernarg, self.memory, dynamic_lds=lds, threads=threads, banks=banks)
+        at = self.launch
+        return launch(self.code, at.grid, (at.block,), self.kernarg, self.memory, dynamic_lds=self.dynamic_lds, **options)
 
 
 def prepared(
@@ -83,14 +83,14 @@ def decode_on_emulator(
     split_k: int,
     partials: Partials,
     out: torch.Tensor | None = None,
-    threads: int | None = None,
     sanitize: frozenset[str] | None = None,
     trace: bool = False,
-    banks: bool = False,
+    **options: Any,
 ) -> tuple[torch.Tensor, torch.Tensor, tuple[Launched, ...]]:
     """Runs a decode's launches; gives out and lse as `prepared` does, and what each launch did.
 
-    `sanitize` and `trace` as in gfx950.decode: the launches then carry findings, or traces. `banks` as in launch.
+    `sanitize` and `trace` as in gfx950.decode: the launches then carry findings, or traces. Other options as in
+    gfx950.machine.launch.
     """
     out, lse, steps = prepared(spec, inputs, split_k=split_k, partials=partials, out=out, sanitize=sanitize, trace=trace)
-    return out, lse, tuple(step.run(threads=threads, banks=banks) for step in steps)
+    return out, lse, tuple(step.run(**options) for step in steps)

@@ -68,12 +68,14 @@ def launch(
     threads: int | None = None,
     mfma: str = "plain",
     banks: bool = False,
+    seed: int | None = None,
 ) -> Launched:
     """Runs `kernel` on a grid of workgroups of `block` work-items, and returns exact counts.
 
     `kernarg` is the kernel's argument segment (dispatch.pack_arguments makes one), pointers in it being addresses from
     `memory.map`; hidden arguments, which may be left out at its end, are filled in here. `threads` host threads
     (default: all cores) take workgroups in turn. A trace counts conflicts bank by bank where `banks` asks for that.
+    With a `seed`, workgroups, and between barriers the waves of each, run in an order shuffled by it; else as they are numbered.
 
     Raises KernelFault where a wave touches memory it may not or does not end, AssemblyError for code that the emulator does not
     know, InputError for a launch that no device would accept, or whose trace is too large.
@@ -94,6 +96,9 @@ def launch(
         recorder = Recorder(code.accesses, kernel.arch, memory, shared.n_waves, len(hosts), banks)
         for host, tracer in zip(hosts, recorder.native, strict=True):
             host.worker.tracer = c.addressof(tracer)
+    if seed is not None:
+        order = np.random.default_rng(seed).permutation(shared.limit).astype(np.uint64)
+        shared.order, shared.seed = order.ctypes.data, 1 + seed
     start = time.perf_counter()
     _run_all(shared, hosts)
     seconds = time.perf_counter() - start

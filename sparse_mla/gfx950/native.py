@@ -88,6 +88,8 @@ class Launch(c.Structure):
         ("budget", _U64),
         ("next", _U64),
         ("limit", _U64),
+        ("order", _POINTER),
+        ("seed", _U64),
     ]
 
 

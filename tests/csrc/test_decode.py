@@ -87,6 +87,18 @@ def test_a_row_does_not_notice_its_batch(name: str, kernel: str, split_k: int) -
         assert all(torch.equal(bits(a[0]), bits(b[row])) for a, b in zip(decode(alone, kernel, split_k), (out, lse), strict=True))
 
 
+@pytest.mark.parametrize("kernel, split_k", SPLITS)
+@pytest.mark.parametrize("name", ["ragged-invalid", "heads-17"])
+def test_any_order_of_workgroups_and_waves_gives_the_same_bits(name: str, kernel: str, split_k: int) -> None:
+    """Whoever of a row comes last merges it, and no wave counts on another's being before it."""
+    inputs = CASES[name].inputs()
+    expected = decode(inputs, kernel, split_k)
+    for seed in range(4):
+        options = {"split_k": split_k, "partials": "fp32", "seed": seed, "threads": 1 + seed % 2}
+        shuffled = decode_on_emulator(CATALOGUE[kernel], inputs, **options)[:2]
+        assert all(torch.equal(bits(a), bits(b)) for a, b in zip(shuffled, expected, strict=True)), seed
+
+
 @pytest.mark.parametrize("kernel, split_k", SOME)
 def test_out_may_be_strided(kernel: str, split_k: int) -> None:
     """By an odd number of elements even, and what lies between stays as it was."""

@@ -88,7 +88,7 @@ def test_stale_partials_do_not_leak(stale: float, partials: Partials) -> None:
     torch.testing.assert_close(lse, torch.full_like(lse, torch.log(torch.tensor(8.0)).item()))
 
 
-@pytest.mark.parametrize("name", ["ragged-invalid", "heads-17", "odd-blocks", "infinite-sink"])
+@pytest.mark.parametrize("name", CASES)
 def test_the_sanitizer_is_silent(name: str) -> None:
     assert not run("triton", CASES[name], split_k=1, sanitize=True).findings
     assert not run("triton", CASES[name], split_k=4, sanitize=True).findings

@@ -179,6 +179,42 @@ global_store_dword v4, v0, s[6:7]"""
     np.testing.assert_array_equal(out[105:], -1)
 
 
+TICKETS = """
+#include "gfx950.h"
+extern "C" __global__ void tickets(int* groups, int* waves, int* next) {
+  __shared__ int lds[2];
+  const bool leads = threadIdx.x % 64 == 0;
+  if (threadIdx.x == 0)
+    groups[atomicAdd(next, 1)] = blockIdx.x + gridDim.x * blockIdx.y;
+  if (threadIdx.x < 2)
+    lds[threadIdx.x] = 0;
+  for (int round = 0; round < 2; ++round) {
+    __syncthreads();
+    if (leads)
+      waves[((blockIdx.x + gridDim.x * blockIdx.y) * 2 + round) * 4 + atomicAdd(&lds[round], 1)] = threadIdx.x / 64;
+  }
+}
+"""
+
+
+def test_a_seed_shuffles_workgroups_and_waves() -> None:
+    """Each takes a ticket when it runs. Every one runs once, in an order that the seed decides."""
+    code, seen = parse(compile_hip(TICKETS).text)["tickets"], {}
+    for seed in (None, 0, 1, 2, 0):
+        groups, waves, following = np.full(35, -1, np.int32), np.full((35, 2, 4), -1, np.int32), np.zeros(1, np.int32)
+        memory = Memory()
+        kernarg = struct.pack("<QQQ", *(memory.map(x, "out") for x in (groups, waves, following)))
+        launch(code, (7, 5), (256,), kernarg, memory, threads=1, seed=seed)
+        np.testing.assert_array_equal(np.sort(groups), np.arange(35))
+        np.testing.assert_array_equal(np.sort(waves), np.broadcast_to(np.arange(4), waves.shape))
+        order = groups.tobytes() + waves.tobytes()
+        assert seen.setdefault(seed, order) == order
+        orders = {tuple(x) for x in waves.reshape(-1, 4)}
+        assert len(orders) == 1 if seed is None else len(orders) > 15  # of 24
+    assert len(set(seen.values())) == len(seen)
+    np.testing.assert_array_equal(np.frombuffer(seen[None], np.int32)[:35], np.arange(35))
+
+
 def test_barrier_counts_only_waves_that_live() -> None:
     """Wave 0 ends at once; the others pass two barriers, and see what was written before them."""
     code = kernel(

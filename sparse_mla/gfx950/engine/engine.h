@@ -54,6 +54,8 @@ enum { FAULT_NONE, FAULT_GLOBAL, FAULT_LDS, FAULT_BUDGET, FAULT_PAST_END, FAULT_
        FAULT_TRAP, FAULT_JUMP, FAULT_INDEX, FAULT_MODE, FAULT_TRACE };   // native.py has the words
 typedef struct { u32 kind, pc, wave, lane; u64 address; u32 size, workgroup[3]; } Fault;
 
+enum { WAVES_MOST = 16 };   // of a workgroup
+
 enum { MFMA_PLAIN, MFMA_CDNA3 };   // matrix.h says what they are; native.py has the words
 
 // What stays the same during a launch.
@@ -72,6 +74,8 @@ typedef struct {
   u64 code_base;              // the program counter of static instruction 0; 4 bytes an instruction
   u64 budget;                 // wave instructions a wave may execute
   u64 next, limit;            // next workgroup to start (shared by all workers), one past the last
+  const u64* order;           // [limit] a permutation of the workgroups, null: as they are numbered
+  u64 seed;                   // of the order in which a workgroup's waves run to their next barrier, 0: as they are numbered
 } Launch;
 
 // What the debugger asks of the wave that it resumes.

@@ -85,14 +85,29 @@ static void run_wave(Wave* w) {
   while (o) o = o->run(o, w);
 }
 
-static int run_workgroup(const Launch* l, Worker* k, const u32 id[3]) {
+// Fisher and Yates, with the high bits of Knuth's 64-bit linear congruence.
+static void shuffle(u32* turn, u32 n, u64* seed) {
+  for (u32 i = n; i > 1; --i) {
+    *seed = *seed * 6364136223846793005ull + 1442695040888963407ull;
+    u32 other = (u32)(*seed >> 33) % i, kept = turn[i - 1];
+    turn[i - 1] = turn[other];
+    turn[other] = kept;
+  }
+}
+
+static int run_workgroup(const Launch* l, Worker* k, const u32 id[3], u64 seed) {
+  u32 turn[WAVES_MOST];
   __builtin_memset(k->lds, 0xff, l->lds_bytes);
-  for (u32 i = 0; i < l->n_waves; ++i) start_wave(l, k, i, id);
+  for (u32 i = 0; i < l->n_waves; ++i) {
+    start_wave(l, k, i, id);
+    turn[i] = i;
+  }
   for (;;) {
+    if (seed) shuffle(turn, l->n_waves, &seed);
     u32 ended = 0;
     Wave* waiting = 0;   // the first wave at a barrier
     for (u32 i = 0; i < l->n_waves; ++i) {
-      Wave* w = wave_at(l, k, i);
+      Wave* w = wave_at(l, k, turn[i]);
       if (w->state != ENDED) {
         if (k->tracer) trace_begin(w, id);
         run_wave(w);
@@ -114,8 +129,9 @@ i64 engine_run(Launch* l, Worker* k, u64 most) {
   for (; done < most; ++done) {
     u64 g = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED);
     if (g >= l->limit) break;
+    if (l->order) g = l->order[g];
     u32 id[3] = {(u32)(g % l->grid[0]), (u32)(g / l->grid[0] % l->grid[1]), (u32)(g / l->grid[0] / l->grid[1])};
-    if (run_workgroup(l, k, id)) return -1;
+    if (run_workgroup(l, k, id, l->seed ? l->seed + g : 0)) return -1;
   }
   return (i64)done;
 }
