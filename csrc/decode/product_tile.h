@@ -34,7 +34,7 @@ constexpr int Q_PIECES = SLOTS / 4;      // 16 heads, 4 slots: an MFMA's B
 constexpr int OUT_TILES = HEAD_DIM / 16;
 constexpr int ROW_BYTES = HEAD_DIM * 2;
 constexpr int WAVE_LDS = TILE_TOKENS * ROW_BYTES;
-constexpr int AHEAD = 6;             // V tiles read ahead of the MFMA that takes them
+constexpr int MOST_AHEAD = 6;        // V tiles read ahead of the MFMA that takes them
 constexpr uint32_t ALL = 0xffffffff; // every token of a tile attends
 constexpr float RESCALE_AT = 8.0f;   // log2: weights stay below 2^8, far from any limit of bf16 or fp32
 
@@ -180,9 +180,9 @@ __device__ __forceinline__ bf16x8 dequantise(uint32_t low, uint32_t high, float 
 }
 
 // What a lane keeps from tile to tile: of head m, dims of slots 2 n and 2 n + 1 (element 4 g + r of these 16), the maximum, and
-// the sum of weights (in every element).
-struct Online {
-  f32x4 acc[OUT_TILES], sum;
+// the sum of weights (in every element). Where SHARES workgroups divide the dims among them, n counts from this one's first.
+template <int SHARES> struct Online {
+  f32x4 acc[OUT_TILES / SHARES], sum;
   float max;
 };
 
@@ -221,9 +221,11 @@ __device__ __forceinline__ float max_of_head(float x) { // phase: softmax
   return __builtin_fmaxf(__builtin_bit_cast(float, even), __builtin_bit_cast(float, odd));
 }
 
-// Tiles first, first + WAVES, ... < end of a row, for one wave and its 16 heads.
-__device__ __forceinline__ void attend(Online& state, const Row& row, const bf16x8 (&quarter)[Q_PIECES / WAVES], int first,
-                                       int end, char* lds, char* q_lds, int wave, int lane) { // phase: none
+// Tiles first, first + WAVES, ... < end of a row, for one wave and its 16 heads. Of the output, share SHARE of SHARES.
+template <int SHARES, int SHARE>
+__device__ __forceinline__ void attend(Online<SHARES>& state, const Row& row, const bf16x8 (&quarter)[Q_PIECES / WAVES],
+                                       int first, int end, char* lds, char* q_lds, int wave, int lane) { // phase: none
+  constexpr int TILES = OUT_TILES / SHARES, AHEAD = TILES < MOST_AHEAD ? TILES : MOST_AHEAD;
   const int m = lane % 16, g = lane / 16;
   const float scale_log2 = row.p.scale * LOG2_E;
   const int write_at = m * ROW_BYTES + (g ^ bank_key(m)) * 16;
@@ -247,7 +249,7 @@ __device__ __forceinline__ void attend(Online& state, const Row& row, const bf16
     fetch_slots(listed, row, min(first + WAVES, end - 1), m);
   }
 #pragma unroll
-  for (int n = 0; n < OUT_TILES; ++n)
+  for (int n = 0; n < TILES; ++n)
     asm("" : "+v"(state.acc[n])); // or the compiler would zero them twice: for waves with tiles, and for those without
   take_q(q, q_lds, lane);
   const auto step = [&](int tile, auto more) {
@@ -269,12 +271,14 @@ __device__ __forceinline__ void attend(Online& state, const Row& row, const bf16
         }
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
-          *reinterpret_cast<bf16x8*>(lds + (write_at ^ ((i & 1) * 128 + h * 64)) + s * 16 * ROW_BYTES + (i >> 1) * 256) = k[h];
+          if ((4 * i + 2 * h) / TILES == SHARE)
+            *reinterpret_cast<bf16x8*>(lds + (write_at ^ ((i & 1) * 128 + h * 64)) + s * 16 * ROW_BYTES + (i >> 1) * 256) = k[h];
           x[s] = mfma_16x16x32(k[h], q[2 * i + h], x[s]);
         }
       }
     bf16x8 v[AHEAD]; // phase: PV
-    const auto value = [&](int n) {
+    const auto value = [&](int nth) {
+      const int n = TILES * SHARE + nth;
       const char* const at = lds + (read_at ^ ((n & 7) * 32)) + (n >> 3) * 256;
       const bf16x4 low = read_transposed(at), high = read_transposed(at + 16 * ROW_BYTES);
       return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
@@ -307,7 +311,7 @@ __device__ __forceinline__ void attend(Online& state, const Row& row, const bf16
       if (UNLIKELY(tile != first)) {
         state.sum *= alpha;
 #pragma unroll
-        for (int n = 0; n < OUT_TILES; ++n)
+        for (int n = 0; n < TILES; ++n)
           state.acc[n] *= alpha;
       }
     }
@@ -317,19 +321,19 @@ __device__ __forceinline__ void attend(Online& state, const Row& row, const bf16
       weights[i] = static_cast<bf16>(exp2_approx(x[i / 4][i % 4] - state.max));
     state.sum = mfma_16x16x32(ones, weights, state.sum); // phase: PV
 #pragma unroll
-    for (int n = 0; n < OUT_TILES; n += 2) {
-      if (n + AHEAD <= OUT_TILES)
+    for (int n = 0; n < TILES; n += 2) {
+      if (n + AHEAD <= TILES)
         wait_lds<2 * AHEAD - 4>(); // one wait for two tiles: the compiler would put one before each
 #pragma unroll
       for (int i = n; i < n + 2; ++i)
         state.acc[i] = mfma_16x16x32(v[i % AHEAD], weights, state.acc[i]);
 #pragma unroll
-      for (int i = n + AHEAD; i < n + AHEAD + 2 && i < OUT_TILES; ++i)
+      for (int i = n + AHEAD; i < n + AHEAD + 2 && i < TILES; ++i)
         v[i % AHEAD] = value(i);
       // The next tile's loads go between the products: all at once would fill the address unit's queue and hold the wave.
       if constexpr (more.value) {
 #pragma unroll
-        for (int i = n * LOADS / OUT_TILES; i < (n + 2) * LOADS / OUT_TILES; ++i)
+        for (int i = n * LOADS / TILES; i < (n + 2) * LOADS / TILES; ++i)
           load(raw, source, i);
       }
       __builtin_amdgcn_sched_barrier(0); // or the compiler would save registers and read just in time
