@@ -1,0 +1,128 @@
+"""One LDS access of a wave, pass by pass: which lane asks which bank, and who has to wait.
+
+Counts are of the executed instruction; who is served in which pass follows from the table that the emulator serves by
+(gfx950.trace.LDS_PATTERNS, sources there). A contradiction between both is an error.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import struct
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from sparse_mla.errors import InputError, SparseMlaError
+from sparse_mla.gfx950.assembly import parse
+from sparse_mla.gfx950.decode import decode
+from sparse_mla.gfx950.isa import ARCHES
+from sparse_mla.gfx950.machine import Memory, launch
+from sparse_mla.gfx950.trace import LDS_PATTERNS
+
+LANES = 64
+INSTRUCTIONS = ("ds_read_b32", "ds_read_b64", "ds_read_b96", "ds_read_b128", "ds_read_b64_tr_b8", "ds_read_b64_tr_b16",
+                "ds_write_b32", "ds_write_b64", "ds_write_b96", "ds_write_b128")  # fmt: skip
+_OPERATORS: dict[type, Any] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod,
+    ast.LShift: operator.lshift, ast.RShift: operator.rshift, ast.BitAnd: operator.and_, ast.BitOr: operator.or_,
+    ast.BitXor: operator.xor, ast.USub: operator.neg, ast.Invert: operator.invert,
+}  # fmt: skip
+_LISTING = """
+.type access,@function
+access:
+s_load_dwordx2 s[2:3], s[0:1], 0x0
+v_lshlrev_b32_e32 v1, 2, v0
+s_waitcnt lgkmcnt(0)
+global_load_dword v1, v1, s[2:3]
+s_waitcnt vmcnt(0)
+{access}
+s_waitcnt lgkmcnt(0)
+s_endpgm
+.amdhsa_kernel access
+.amdhsa_user_sgpr_kernarg_segment_ptr 1
+.amdhsa_kernarg_size 8
+.amdhsa_group_segment_fixed_size {bytes}
+.end_amdhsa_kernel
+"""
+
+
+def addresses(expression: str, arch: str = "gfx950") -> npt.NDArray[np.int64]:
+    """The byte address of each lane, int64 [64], from whole-number arithmetic over `lane`, such as "16 * (lane ^ lane // 8)".
+
+    InputError for anything else than numbers, `lane`, parentheses and + - * // % << >> & | ^ ~, and for a place outside LDS.
+    """
+    allowed = "whole numbers, lane, parentheses and + - * // % << >> & | ^ ~"
+    try:
+        if len(expression) > 200:
+            raise ValueError("it has more than 200 characters")
+        with np.errstate(all="raise"):
+            found = _value(ast.parse(expression.strip(), mode="eval").body)
+    except (ValueError, SyntaxError, ArithmeticError, RecursionError, MemoryError) as error:
+        raise InputError(f"address {expression!r}: {error}; it may hold {allowed}") from None
+    at = np.broadcast_to(np.asarray(found), (LANES,))
+    if (outside := (at < 0) | (at >= ARCHES[arch].lds_bytes)).any():
+        lane = int(outside.argmax())
+        raise InputError(
+            f"address {expression!r}: lane {lane} is at byte {at[lane]}; LDS has bytes 0 to {ARCHES[arch].lds_bytes - 1}"
+        )
+    return at.astype(np.int64)
+
+
+def _value(node: ast.expr) -> Any:
+    if isinstance(node, ast.Name) and node.id == "lane":
+        return np.arange(LANES)
+    if isinstance(node, ast.Constant) and type(node.value) is int and abs(node.value) < 1 << 31:
+        return np.int64(node.value)
+    if isinstance(node, ast.UnaryOp | ast.BinOp) and type(node.op) in _OPERATORS:
+        sides = [_value(side) for side in ([node.operand] if isinstance(node, ast.UnaryOp) else [node.left, node.right])]
+        if isinstance(node.op, ast.LShift | ast.RShift) and np.any((sides[1] < 0) | (sides[1] > 31)):
+            raise ValueError(f"{ast.unparse(node)} shifts by fewer than 0 or more than 31 bits")
+        made = _OPERATORS[type(node.op)](*sides)
+        if np.any(np.abs(made) >= 1 << 31):  # so that no product of two passes the end of int64
+            raise ValueError(f"{ast.unparse(node)} is beyond 31 bits")
+        return made
+    raise ValueError(f"{ast.unparse(node)} is not known")
+
+
+@lru_cache(maxsize=256)
+def lds_access(instruction: str, expression: str, arch: str = "gfx950") -> pd.DataFrame:
+    """Executes `instruction` (one of INSTRUCTIONS) on a wave whose lanes have the addresses of `expression`.
+
+    Rows are dwords that lanes ask for, in order of lane. Columns: lane, address (of the lane, bytes), dword (of LDS), bank, phase
+    (in which the lane's group is served), turn (how many other dwords of that bank come first in that phase), served (the pass:
+    a phase takes as many as its worst bank has dwords), passes (in all) and needed (those without conflicts), kind.
+    InputError for a name or an address that is not possible; the emulator's fault for one that the instruction may not have.
+    """
+    if instruction not in INSTRUCTIONS:
+        raise InputError(f"instruction {instruction!r}: this shows {', '.join(INSTRUCTIONS)}")
+    at = addresses(expression, arch)
+    read, dwords = instruction.startswith("ds_read"), int(instruction.split("_b")[1].split("_")[0]) // 32
+    registers = "v4" if dwords == 1 else f"v[4:{3 + dwords}]"
+    text = _LISTING.format(
+        access=f"{instruction} {registers}, v1" if read else f"{instruction} v1, {registers}", bytes=ARCHES[arch].lds_bytes
+    )
+    memory = Memory()
+    code = decode(parse(f'.amdgcn_target "amdgcn-amd-amdhsa--{arch}"\n{text}')["access"], trace=True)
+    done = launch(code, (1,), (LANES,), struct.pack("<Q", memory.map(at.astype(np.uint32), "addresses")), memory, threads=1)
+    assert done.trace is not None
+    pc = next(i for i, ins in enumerate(done.kernel.instructions) if ins.mnemonic == instruction)
+    executed = next(x for x in done.trace.walk(0, 0) if not isinstance(x, int) and x.pc == pc)
+    pattern = [*LDS_PATTERNS[arch]][done.trace.accesses[pc]["pattern"]]
+    banks, phase_of = LDS_PATTERNS[arch][pattern]
+    touched = (at % 4 + 4 * dwords - 1) // 4 + 1  # one more where an address is not a multiple of 4
+    frame = pd.DataFrame({"lane": np.repeat(np.arange(LANES), touched), "address": np.repeat(at, touched)})
+    frame["dword"] = frame.address // 4 + frame.groupby("lane").cumcount()
+    frame["bank"], frame["phase"] = frame.dword % banks, np.repeat(phase_of, touched)
+    asked = frame.drop_duplicates(["phase", "bank", "dword"])
+    turn = asked.assign(turn=asked.groupby(["phase", "bank"]).cumcount())[["phase", "bank", "dword", "turn"]]
+    frame = frame.merge(turn, on=["phase", "bank", "dword"], how="left")
+    takes = frame.groupby("phase").turn.max() + 1
+    frame["served"] = frame.phase.map(takes.cumsum() - takes) + frame.turn
+    passes, needed = int(takes.sum()), len(takes)
+    if (passes, passes - needed) != (executed.phases, executed.extra):
+        raise SparseMlaError(f"{instruction} at {expression}: {executed.phases} passes were executed, the table says {passes}")
+    return frame.assign(passes=passes, needed=needed, banks=banks, kind="emulated")
