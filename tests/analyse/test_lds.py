@@ -22,7 +22,7 @@ from sparse_mla.plot.lds import lds_figure, runs
         ("ds_read_b64", "8 * lane", 2, 2),
         ("ds_read_b128", "16 * lane", 4, 4),
         ("ds_read_b128", "1024 * (lane % 16) + 16 * (lane // 16)", 32, 4),  # 16 rows of 1,024 bytes, four columns
-        ("ds_read_b128", "1040 * (lane % 16) + 16 * (lane // 16)", 4, 4),  # padded by 32 bytes
+        ("ds_read_b128", "1056 * (lane % 16) + 16 * (lane // 16)", 4, 4),  # padded by 32 bytes; 16 would not do
         ("ds_read_b128", "1024 * (lane % 16) + 16 * (lane // 16 ^ lane % 16)", 4, 4),  # or exchanged by XOR
     ],
 )
