@@ -38,6 +38,21 @@ class BackendError(SparseMlaError):
 
 
 @dataclass(eq=False)
+class HipError(SparseMlaError):
+    """A call of HIP's API failed: which one, its code with HIP's name and words for it, and of what kernel."""
+
+    call: str
+    code: int
+    name: str
+    text: str
+    kernel: str | None = None
+
+    def __str__(self) -> str:
+        of = f" ({self.kernel})" if self.kernel else ""
+        return f"{self.call}{of}: {self.name}, {self.code}: {self.text}"
+
+
+@dataclass(eq=False)
 class KernelFault(SparseMlaError):
     """An executing kernel did something illegal; the fields say what, where in the source, and by which lane."""
 

@@ -21,7 +21,8 @@ Kind = Literal["emulated", "measured", "modelled"]
 @dataclass(frozen=True)
 class Result:
     """One decode. `kind` says how the output came to be: `emulated` (gfx950 machine code executed on the CPU), `measured` (on
-    a GPU) or `modelled` (by formula: the float64 reference). `seconds` is host time and says nothing about a device."""
+    a GPU) or `modelled` (by formula: the float64 reference). `seconds` is host time and says nothing about a device, but for a
+    `measured` run, where it is the device's, from before the first launch to after the last, the first time that they run."""
 
     kernel: str
     case: Case

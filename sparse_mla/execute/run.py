@@ -6,10 +6,9 @@ import time
 from functools import lru_cache
 from typing import Literal
 
-import torch
-
-from sparse_mla.errors import BackendError, InputError
+from sparse_mla.errors import InputError
 from sparse_mla.execute.emulator import decode_on_emulator
+from sparse_mla.execute.hip_device import decode_on_device, runtime
 from sparse_mla.execute.result import Kind, Result
 from sparse_mla.gfx950.machine import Launched
 from sparse_mla.kernels.case import Case
@@ -40,7 +39,8 @@ def run(
     """Decodes `case` with a kernel of the catalogue. `split_k` "auto" asks the planner, which reads the host-side lengths.
     `sanitize` has the emulator check every instruction (`result.findings`), on one host thread.
 
-    Raises InputError for a kernel, split or shape that is not supported, BackendError where there is no such device.
+    Raises InputError for a kernel, split or shape that is not supported, BackendError where there is no such device, HipError
+    where HIP fails.
     """
     spec = kernel_named(kernel)
     inputs = case.inputs()
@@ -53,23 +53,17 @@ def run(
         raise InputError(f"sanitize is for the emulator; this run is on {on}")
     checks: frozenset[str] | None = frozenset() if sanitize else None
     if on == "emulator":
-        out, lse, launches = decode_on_emulator(spec, inputs, split_k=split, partials=partials, threads=threads, sanitize=checks)
+        out, lse, launches = decode_on_emulator(
+            spec, inputs, split_k=split, partials=partials, threads=threads, sanitize=checks
+        )
         seconds, kind = sum(launch.seconds for launch in launches), "emulated"
     elif on == "reference":
         answer = reference(inputs)
         out, lse, kind = answer.out.bfloat16(), answer.lse.float(), "modelled"
         seconds = time.perf_counter() - start
     elif on == "gpu":
-        raise BackendError(f"{_no_gpu()}; use --on emulator, which executes the same machine code on the CPU")
+        out, lse, seconds = decode_on_device(spec, inputs, split_k=split, partials=partials)
+        kind = "emulated" if runtime().emulator else "measured"
     else:
         raise InputError(f"on is {on!r}; it may be {', '.join(PLACES)}")
     return Result(kernel, case, kind, out, lse, split, compare(out, expected(case).out), seconds, launches)
-
-
-def _no_gpu() -> str:
-    """Why the HIP kernels cannot run on a device here."""
-    if torch.version.hip is None:
-        return "torch here is not a ROCm build, so there is no gfx950 device to run on"
-    if not torch.cuda.is_available():
-        return "torch sees no AMD GPU"
-    return "launching on a device is not part of this version"

@@ -4,6 +4,7 @@ one is caught."""
 from __future__ import annotations
 
 from bisect import bisect_right, insort
+from collections.abc import Iterable
 from typing import Any
 
 from sparse_mla.errors import InputError
@@ -33,12 +34,23 @@ class Memory:
             host, item, strides = array.__array_interface__["data"][0], array.itemsize, array.strides
         if min(strides, default=0) < 0:
             raise InputError(f"buffer {name} has strides {strides}: negative strides cannot be mapped; copy it")
-        span = sum((n - 1) * stride for n, stride in zip(array.shape, strides, strict=True)) + item if 0 not in array.shape else 0
+        span = (
+            sum((n - 1) * stride for n, stride in zip(array.shape, strides, strict=True)) + item if 0 not in array.shape else 0
+        )
         base: int = self._next + host % 16  # as aligned as the bytes are
         self._next += (span // _GAP + 2) * _GAP
         self.ranges.append((base, span, host, name))
         self._kept.append(array)
         return base
+
+    @classmethod
+    def of_host(cls, ranges: Iterable[tuple[int, int, str]]) -> Memory:
+        """Ranges (address, bytes, name) at the host's own addresses; what is mapped later lies behind them."""
+        memory = cls()
+        memory.ranges = sorted((base, size, base, name) for base, size, name in ranges)
+        base, size, *_ = memory.ranges[-1] if memory.ranges else (_FIRST, 0)
+        memory._next = (base + size) // _GAP * _GAP + 2 * _GAP
+        return memory
 
     def place(self, base: int, array: Any, name: str) -> None:
         """Maps a NumPy array at an address outside of what `map` gives, in place of what was there."""

@@ -1,0 +1,234 @@
+"""Kernels on an AMD GPU: the code object that the emulator runs, launched through HIP's module API.
+
+One thin ctypes layer over libamdhip64.so, on the stream and the tensors of the torch that has loaded it. SPARSE_MLA_HIP=emulated
+puts the emulated runtime (gfx950/hip_runtime.py) in its place. Types and constants: HIP's hip_runtime_api.h.
+"""
+
+from __future__ import annotations
+
+import ctypes as c
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sparse_mla.build import CodeObject, compile_hip, csrc_dir
+from sparse_mla.cache.paging import PagedCache
+from sparse_mla.errors import BackendError, HipError, InputError
+from sparse_mla.gfx950.hip_runtime import Emulator, emulated_hip
+from sparse_mla.kernels.catalogue import TRITON, KernelSpec, Partials
+from sparse_mla.kernels.inputs import DecodeInputs, Segment
+from sparse_mla.kernels.params import pack
+from sparse_mla.kernels.split_k import workspace_shape
+
+_P, _PP, _INT, _UINT, _SIZE, _TEXT = c.c_void_p, c.POINTER(c.c_void_p), c.c_int, c.c_uint, c.c_size_t, c.c_char_p
+_OUT = c.POINTER(c.c_int)
+FUNCTIONS: dict[str, tuple[Any, ...]] = {
+    "hipInit": (_UINT,),
+    "hipRuntimeGetVersion": (_OUT,),
+    "hipGetDeviceCount": (_OUT,),
+    "hipGetDevice": (_OUT,),
+    "hipDeviceGetName": (_TEXT, _INT, _INT),
+    "hipDeviceSynchronize": (),
+    "hipDeviceReset": (),
+    "hipGetLastError": (),
+    "hipMalloc": (_PP, _SIZE),
+    "hipFree": (_P,),
+    "hipHostRegister": (_P, _SIZE, _UINT),
+    "hipHostUnregister": (_P,),
+    "hipMemcpy": (_P, _P, _SIZE, _INT),
+    "hipMemcpyAsync": (_P, _P, _SIZE, _INT, _P),
+    "hipMemsetAsync": (_P, _INT, _SIZE, _P),
+    "hipModuleLoadData": (_PP, _TEXT),
+    "hipModuleUnload": (_P,),
+    "hipModuleGetFunction": (_PP, _P, _TEXT),
+    "hipFuncGetAttribute": (_OUT, _INT, _P),
+    "hipModuleLaunchKernel": (_P, *[_UINT] * 7, _P, _PP, _PP),
+    "hipStreamCreateWithFlags": (_PP, _UINT),
+    "hipStreamDestroy": (_P,),
+    "hipStreamSynchronize": (_P,),
+    "hipStreamBeginCapture": (_P, _INT),
+    "hipStreamEndCapture": (_P, _PP),
+    "hipGraphInstantiateWithFlags": (_PP, _P, c.c_uint64),
+    "hipGraphLaunch": (_P, _P),
+    "hipGraphDestroy": (_P,),
+    "hipGraphExecDestroy": (_P,),
+    "hipEventCreate": (_PP,),
+    "hipEventDestroy": (_P,),
+    "hipEventRecord": (_P, _P),
+    "hipEventSynchronize": (_P,),
+    "hipEventElapsedTime": (c.POINTER(c.c_float), _P, _P),
+}
+_POINTER, _BYTES, _END = 1, 2, 3  # HIP_LAUNCH_PARAM_BUFFER_POINTER, _BUFFER_SIZE, _END
+
+
+class Hip:
+    """A HIP runtime. `hip("hipFree", pointer)` calls a function of FUNCTIONS, and raises HipError unless it succeeds."""
+
+    def __init__(self, path: Path | str, emulator: Emulator | None = None) -> None:
+        self.path, self.emulator = Path(path), emulator
+        library = c.CDLL(str(path))
+        self._calls = {}
+        for name, types in FUNCTIONS.items():
+            self._calls[name] = getattr(library, name)
+            self._calls[name].argtypes, self._calls[name].restype = types, c.c_int
+        self._words = library.hipGetErrorName, library.hipGetErrorString
+        for says in self._words:
+            says.argtypes, says.restype = (c.c_int,), c.c_char_p
+
+    def __call__(self, name: str, *arguments: Any, kernel: str | None = None) -> None:
+        if code := self._calls[name](*arguments):
+            word, text = (says(code).decode() for says in self._words)
+            problem = self.emulator.problem if self.emulator else None
+            raise HipError(name, code, word, text, kernel) from problem
+
+    def make(self, name: str, *arguments: Any, kernel: str | None = None) -> int:
+        """Calls a function that writes a handle or an address through its first argument, and gives that."""
+        made = c.c_void_p()
+        self(name, c.byref(made), *arguments, kernel=kernel)
+        return made.value or 0
+
+    @property
+    def version(self) -> str:
+        """HIP's version, which is ROCm's: major.minor."""
+        number = c.c_int()
+        self("hipRuntimeGetVersion", c.byref(number))
+        return f"{number.value // 10_000_000}.{number.value // 100_000 % 100}"
+
+    def __repr__(self) -> str:
+        return "emulated" if self.emulator else f"libamdhip64 of ROCm {self.version} ({self.path})"
+
+
+@lru_cache(maxsize=2)
+def _opened(emulated: bool) -> Hip:
+    if emulated:
+        return Hip(*emulated_hip())
+    if torch.version.hip is None or not torch.cuda.is_available():
+        why = (
+            "torch sees no AMD GPU"
+            if torch.version.hip
+            else "torch here is not a ROCm build, so there is no gfx950 device to run on"
+        )
+        raise BackendError(f"{why}; use --on emulator, which executes the same machine code on the CPU")
+    # The library that torch itself uses: a second copy would know nothing of its streams.
+    mapped = [line.split(maxsplit=5)[-1].strip() for line in Path("/proc/self/maps").read_text().splitlines()]
+    return Hip(next((path for path in mapped if "libamdhip64.so" in Path(path).name), "libamdhip64.so"))
+
+
+def runtime() -> Hip:
+    """The HIP runtime in use. Raises BackendError where there is none."""
+    wanted = os.environ.get("SPARSE_MLA_HIP", "")
+    if wanted not in ("", "emulated"):
+        raise InputError(
+            f"SPARSE_MLA_HIP is {wanted!r}: it may be `emulated`, or not set, for the runtime of torch's ROCm build"
+        )
+    return _opened(bool(wanted))
+
+
+@lru_cache(maxsize=256)
+def _function(hip: Hip, device: int, code: CodeObject, kernel_name: str) -> int:
+    return hip.make("hipModuleGetFunction", _module(hip, device, code), kernel_name.encode(), kernel=kernel_name)
+
+
+@lru_cache(maxsize=64)
+def _module(hip: Hip, device: int, code: CodeObject) -> int:
+    elf = code.elf()
+    if hip.emulator:
+        hip.emulator.texts[hashlib.sha256(elf).digest()] = code.text
+    return hip.make("hipModuleLoadData", elf, kernel=f"{code.name} for {code.arch}")
+
+
+def load(code_object: CodeObject, kernel_name: str) -> int:
+    """The function of a kernel on torch's current device, loaded on first use. Do that before a graph is captured: loading is no
+    part of one. Raises HipError where the device cannot run the code or there is no such kernel."""
+    hip = runtime()
+    device = 0 if hip.emulator else torch.cuda.current_device()
+    return _function(hip, device, code_object, kernel_name)
+
+
+def launch(
+    code_object: CodeObject,
+    kernel_name: str,
+    grid: Sequence[int],
+    block: Sequence[int],
+    shared: int,
+    params_bytes: bytes,
+    stream: int = 0,
+) -> None:
+    """Queues one launch on a raw HIP stream handle: `grid` workgroups of `block` work-items (three each), `shared` bytes of
+    dynamic LDS, `params_bytes` the explicit arguments. It neither waits nor allocates, so a graph can capture it. Raises
+    HipError."""
+    function = load(code_object, kernel_name)
+    buffer, size = c.create_string_buffer(params_bytes, len(params_bytes)), c.c_size_t(len(params_bytes))
+    extra = (c.c_void_p * 5)(_POINTER, c.addressof(buffer), _BYTES, c.addressof(size), _END)
+    runtime()("hipModuleLaunchKernel", function, *grid, *block, shared, stream, None, extra, kernel=kernel_name)
+
+
+def _moved(inputs: DecodeInputs, device: torch.device) -> DecodeInputs:
+    def segment(part: Segment) -> Segment:
+        return Segment(PagedCache(part.cache.storage.to(device)), part.indices.to(device), part.indptr.to(device))
+
+    extra, sink = inputs.extra and segment(inputs.extra), None if inputs.attn_sink is None else inputs.attn_sink.to(device)
+    return DecodeInputs(inputs.q.to(device), segment(inputs.main), extra, inputs.scale, sink)
+
+
+def decode_on_device(
+    spec: KernelSpec, inputs: DecodeInputs, *, split_k: int, partials: Partials
+) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """Runs a decode's launches on torch's current device and stream, and waits. Gives out and lse on the CPU as
+    decode_on_emulator does, and the seconds between two events around the launches; through the emulated runtime, which has no
+    clock, the host's.
+
+    CPU inputs are copied to the device; with the emulated runtime, kernels work on the very tensors.
+    """
+    hip = runtime()
+    steps = spec.launches(inputs.rows, inputs.heads, split_k, partials)
+    if any(step.source == TRITON for step in steps):
+        raise InputError(f"kernel {spec.name} is compiled by Triton, which launches it itself; give a kernel of HIP source")
+    device = torch.device("cpu") if hip.emulator else torch.device("cuda", torch.cuda.current_device())
+    stream = 0 if hip.emulator else torch.cuda.current_stream().cuda_stream
+    inputs = _moved(inputs, device)
+    acc_shape, ml_shape = workspace_shape(inputs.rows, inputs.heads, split_k)
+    tensors = {
+        "out": torch.full(inputs.q.shape, torch.nan, dtype=torch.bfloat16, device=device),
+        "lse": torch.full(inputs.q.shape[:2], torch.nan, device=device),
+        "partial_acc": torch.full(
+            acc_shape, torch.nan, dtype=torch.float32 if partials == "fp32" else torch.bfloat16, device=device
+        ),
+        "partial_ml": torch.full(ml_shape, torch.nan, device=device),
+    }
+    if 1 < split_k <= spec.one_launch:
+        tensors["arrivals"] = torch.zeros(inputs.rows, -(-inputs.heads // spec.head_block), dtype=torch.int32, device=device)
+    codes = [compile_hip(csrc_dir() / step.source) for step in steps]
+    for code, step in zip(codes, steps, strict=True):
+        load(code, step.symbol)
+    with ExitStack() as stack:
+        seen: dict[int, int] = {}
+
+        def place(tensor: torch.Tensor, name: str) -> int:
+            storage = tensor.untyped_storage()
+            if hip.emulator and storage.nbytes() and storage.data_ptr() not in seen:
+                seen[storage.data_ptr()] = storage.nbytes()
+                hip("hipHostRegister", storage.data_ptr(), storage.nbytes(), 0)
+                stack.callback(hip, "hipHostUnregister", storage.data_ptr())
+            return tensor.data_ptr()
+
+        params = bytes(pack(inputs, **tensors, split_k=split_k, place=place))
+        events = [hip.make("hipEventCreate") for _ in range(2)]
+        for event in events:
+            stack.callback(hip, "hipEventDestroy", event)
+        start = time.perf_counter()
+        hip("hipEventRecord", events[0], stream)
+        for code, step in zip(codes, steps, strict=True):
+            launch(code, step.symbol, step.grid, (step.block, 1, 1), 0, params, stream)
+        hip("hipEventRecord", events[1], stream)
+        hip("hipStreamSynchronize", stream)
+        seconds, milliseconds = time.perf_counter() - start, c.c_float()
+        hip("hipEventElapsedTime", c.byref(milliseconds), *events)
+    return tensors["out"].cpu(), tensors["lse"].cpu(), seconds if hip.emulator else milliseconds.value / 1e3

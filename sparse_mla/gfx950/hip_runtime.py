@@ -1,0 +1,139 @@
+"""The emulated HIP runtime: hip/runtime.c compiled for this host, and the emulator's side of it. docs/hip_device.md describes it.
+
+What a launch may touch are hipMalloc's and hipHostRegister's ranges, at the host's own addresses.
+"""
+
+from __future__ import annotations
+
+import ctypes as c
+import hashlib
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from sparse_mla.build import CodeObject, cached
+from sparse_mla.build.disassemble import disassemble, find_objdump
+from sparse_mla.errors import AssemblyError, InputError, KernelFault, SparseMlaError
+from sparse_mla.gfx950 import native
+from sparse_mla.gfx950.assembly import Program, parse
+from sparse_mla.gfx950.decode import Code, decode
+from sparse_mla.gfx950.machine import launch
+from sparse_mla.gfx950.memory import Memory
+
+SOURCE = Path(__file__).with_name("hip") / "runtime.c"
+INVALID_VALUE, INVALID_FUNCTION, INVALID_IMAGE, NOT_FOUND, ILLEGAL_ADDRESS, LAUNCH_FAILURE, UNKNOWN = (
+    1,
+    98,
+    200,
+    500,
+    700,
+    719,
+    999,
+)
+CODES = {
+    KernelFault: LAUNCH_FAILURE,
+    AssemblyError: INVALID_FUNCTION,
+    InputError: INVALID_VALUE,
+}  # hipError_t of what went wrong
+_I64, _SIZE, _P = c.c_int64, c.c_size_t, c.c_void_p
+
+
+class _Range(c.Structure):
+    _fields_ = [("base", c.c_uint64), ("size", c.c_uint64)]
+
+
+_LAUNCH = (_I64, c.POINTER(c.c_uint32), c.POINTER(c.c_uint32), c.c_uint32, _P, _SIZE, c.POINTER(_Range), _SIZE)
+_TYPES = {"load": c.CFUNCTYPE(_I64, _P, _SIZE), "function": c.CFUNCTYPE(_I64, _I64, c.c_char_p, c.POINTER(c.c_int32 * 6)),
+          "launch": c.CFUNCTYPE(_I64, *_LAUNCH), "unload": c.CFUNCTYPE(None, _I64)}  # fmt: skip
+
+
+class _Callbacks(c.Structure):
+    _fields_ = list(_TYPES.items())
+
+
+class Emulator:
+    """What runtime.c calls. `problem` is what went wrong last, in words; `texts` is assembly by the SHA-256 of its code object,
+    for a machine without llvm-objdump."""
+
+    def __init__(self) -> None:
+        self.problem: Exception | None = None
+        self.texts: dict[bytes, str] = {}
+        self._ids = count()
+        self._programs: dict[int, Program] = {}
+        self._functions: dict[int, Code] = {}
+        self.callbacks = _Callbacks(*(kind(self._guarded(getattr(self, f"_{name}"))) for name, kind in _TYPES.items()))
+
+    def _guarded(self, does: Callable[..., int | None]) -> Callable[..., int | None]:
+        """An exception becomes an error code: C cannot catch one."""
+
+        def call(*given: Any) -> int | None:
+            try:
+                return does(*given)
+            except BaseException as problem:
+                self.problem = problem if isinstance(problem, Exception) else None
+                if isinstance(problem, KernelFault) and problem.reason.startswith(native.FAULTS[native.GLOBAL_FAULT]):
+                    return -ILLEGAL_ADDRESS
+                return -next((code for kind, code in CODES.items() if isinstance(problem, kind)), UNKNOWN)
+
+        return call
+
+    def _load(self, image: int, size: int) -> int:
+        elf = c.string_at(image, size)
+        try:
+            find_objdump()
+            text = _disassembled(elf)
+        except SparseMlaError as problem:
+            known = self.texts.get(hashlib.sha256(elf).digest())
+            if known is None:
+                self.problem = problem
+                return -INVALID_IMAGE
+            text = known
+        number = next(self._ids)
+        self._programs[number] = parse(text)
+        return number
+
+    def _function(self, module: int, name: bytes, attributes: Any) -> int:
+        program, symbol = self._programs[module], name.decode()
+        if symbol not in program.kernels:
+            self.problem = InputError(f"no kernel {symbol}: there is {', '.join(program.kernels) or 'none'}")
+            return -NOT_FOUND
+        kernel, has = program[symbol], CodeObject("", "gfx950", program.text).resources[symbol]
+        size = kernel.descriptor.get("kernarg_size", 0)
+        explicit = max((a.offset + a.size for a in kernel.explicit_arguments), default=0)
+        attributes.contents[:] = has.threads, has.lds, has.scratch, has.vgpr + has.agpr, explicit, size
+        number = next(self._ids)
+        self._functions[number] = decode(kernel)
+        return number
+
+    def _launch(self, function: int, grid: Any, block: Any, shared: int, bytes_at: int, size: int, ranges: Any, n: int) -> int:
+        memory = Memory.of_host([(r.base, r.size, "device memory") for r in ranges[:n]])
+        kernarg = c.string_at(bytes_at, size)
+        launch(self._functions[function], grid[:3], block[:3], kernarg, memory, dynamic_lds=shared)
+        return 0
+
+    def _unload(self, module: int) -> None:
+        self._programs.pop(module, None)
+
+
+def _disassembled(elf: bytes) -> str:
+    """A code object's text, kept: reading one takes LLVM half a second."""
+
+    def make(out: Path) -> None:
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "module.co"
+            path.write_bytes(elf)
+            out.write_text(disassemble(path))
+
+    return cached("disassembled", hashlib.sha256(elf).hexdigest(), make, ".s").read_text()
+
+
+@lru_cache
+def emulated_hip() -> tuple[Path, Emulator]:
+    """The library, compiled on first use and connected to this process's emulator."""
+    path = native.build_shared_object("hip", [("runtime", SOURCE.read_text())], SOURCE.parent, "the emulated HIP runtime")
+    emulator = Emulator()
+    c.CDLL(str(path)).sparse_mla_emulated_hip(c.byref(emulator.callbacks))
+    return path, emulator
