@@ -20,7 +20,7 @@ template <bool SPLIT> __device__ __forceinline__ void decode(Shared& lds, const 
   float sink = 0.0f;
   if constexpr (!SPLIT)
     sink = sink_of(p, head0 + lane % 16);
-  Online<1> state = {};
+  Online state = {};
   state.max = NO_MAX;
   attend<1, 0>(state, work, quarter, begin + wave, end, lds.tile[wave], lds.q, wave, lane);
   leave(lds, state, wave, lane);

@@ -28,7 +28,7 @@ struct Part {
 };
 
 // A wave leaves its accumulators as [n][g][m] quads, heads exchanged by XOR so that neither side meets a bank twice.
-__device__ __forceinline__ void leave(Shared& lds, const Online<1>& state, int wave, int lane) { // phase: merge
+__device__ __forceinline__ void leave(Shared& lds, const Online& state, int wave, int lane) { // phase: merge
   const int m = lane % 16, g = lane / 16;
   if (g == 0) {
     lds.max[m][wave] = state.max;

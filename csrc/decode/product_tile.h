@@ -34,7 +34,7 @@ constexpr int Q_PIECES = SLOTS / 4;      // 16 heads, 4 slots: an MFMA's B
 constexpr int OUT_TILES = HEAD_DIM / 16;
 constexpr int ROW_BYTES = HEAD_DIM * 2;
 constexpr int WAVE_LDS = TILE_TOKENS * ROW_BYTES;
-constexpr int MOST_AHEAD = 6;        // V tiles read ahead of the MFMA that takes them
+constexpr int AHEAD = 6;             // V tiles read ahead of the MFMA that takes them
 constexpr uint32_t ALL = 0xffffffff; // every token of a tile attends
 constexpr float RESCALE_AT = 8.0f;   // log2: weights stay below 2^8, far from any limit of bf16 or fp32
 
@@ -181,10 +181,11 @@ __device__ __forceinline__ bf16x8 dequantise(uint32_t low, uint32_t high, float 
 
 // What a lane keeps from tile to tile: of head m, dims of slots 2 n and 2 n + 1 (element 4 g + r of these 16), the maximum, and
 // the sum of weights (in every element). Where SHARES workgroups divide the dims among them, n counts from this one's first.
-template <int SHARES> struct Online {
+template <int SHARES> struct OnlineOf {
   f32x4 acc[OUT_TILES / SHARES], sum;
   float max;
 };
+using Online = OnlineOf<1>;
 
 // Every wave wants all of Q, in the same registers: each loads a quarter and hands it on through LDS, for the address unit takes
 // as long for a load that hits L1 as for one that does not. A head past the last one has the last one's, and its result is not
@@ -223,9 +224,9 @@ __device__ __forceinline__ float max_of_head(float x) { // phase: softmax
 
 // Tiles first, first + WAVES, ... < end of a row, for one wave and its 16 heads. Of the output, share SHARE of SHARES.
 template <int SHARES, int SHARE>
-__device__ __forceinline__ void attend(Online<SHARES>& state, const Row& row, const bf16x8 (&quarter)[Q_PIECES / WAVES],
+__device__ __forceinline__ void attend(OnlineOf<SHARES>& state, const Row& row, const bf16x8 (&quarter)[Q_PIECES / WAVES],
                                        int first, int end, char* lds, char* q_lds, int wave, int lane) { // phase: none
-  constexpr int TILES = OUT_TILES / SHARES, AHEAD = TILES < MOST_AHEAD ? TILES : MOST_AHEAD;
+  constexpr int TILES = OUT_TILES / SHARES, DEEP = TILES < AHEAD ? TILES : AHEAD;
   const int m = lane % 16, g = lane / 16;
   const float scale_log2 = row.p.scale * LOG2_E;
   const int write_at = m * ROW_BYTES + (g ^ bank_key(m)) * 16;
@@ -276,7 +277,7 @@ __device__ __forceinline__ void attend(Online<SHARES>& state, const Row& row, co
           x[s] = mfma_16x16x32(k[h], q[2 * i + h], x[s]);
         }
       }
-    bf16x8 v[AHEAD]; // phase: PV
+    bf16x8 v[DEEP]; // phase: PV
     const auto value = [&](int nth) {
       const int n = TILES * SHARE + nth;
       const char* const at = lds + (read_at ^ ((n & 7) * 32)) + (n >> 3) * 256;
@@ -287,7 +288,7 @@ __device__ __forceinline__ void attend(Online<SHARES>& state, const Row& row, co
       source = locate(row, tile + WAVES, listed, m, g);
     __builtin_amdgcn_wave_barrier(); // the compiler must not exchange reads and writes of the wave's own LDS
 #pragma unroll
-    for (int n = 0; n < AHEAD; ++n)
+    for (int n = 0; n < DEEP; ++n)
       v[n] = value(n);
     __builtin_amdgcn_sched_barrier(0);
 
@@ -322,14 +323,14 @@ __device__ __forceinline__ void attend(Online<SHARES>& state, const Row& row, co
     state.sum = mfma_16x16x32(ones, weights, state.sum); // phase: PV
 #pragma unroll
     for (int n = 0; n < TILES; n += 2) {
-      if (n + AHEAD <= TILES)
-        wait_lds<2 * AHEAD - 4>(); // one wait for two tiles: the compiler would put one before each
+      if (n + DEEP <= TILES)
+        wait_lds<2 * DEEP - 4>(); // one wait for two tiles: the compiler would put one before each
 #pragma unroll
       for (int i = n; i < n + 2; ++i)
-        state.acc[i] = mfma_16x16x32(v[i % AHEAD], weights, state.acc[i]);
+        state.acc[i] = mfma_16x16x32(v[i % DEEP], weights, state.acc[i]);
 #pragma unroll
-      for (int i = n + AHEAD; i < n + AHEAD + 2 && i < TILES; ++i)
-        v[i % AHEAD] = value(i);
+      for (int i = n + DEEP; i < n + DEEP + 2 && i < TILES; ++i)
+        v[i % DEEP] = value(i);
       // The next tile's loads go between the products: all at once would fill the address unit's queue and hold the wave.
       if constexpr (more.value) {
 #pragma unroll
