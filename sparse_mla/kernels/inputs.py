@@ -38,8 +38,8 @@ class Segment:
                 raise InputError(f"{name} has stride {tensor.stride(0)}; it must be contiguous")
         if self.indptr.numel() < 1:
             raise InputError("indptr is empty; it has one entry more than there are rows")
-        # A device tensor is not checked: reading it would make the host wait.
-        if not self.indptr.is_cpu:
+        # A device tensor is not checked: reading it would make the host wait. Nor is one that torch.compile only traces.
+        if not self.indptr.is_cpu or torch.compiler.is_compiling():
             return
         ends = self.indptr.tolist()
         if ends[0] < 0 or ends[-1] > self.indices.numel() or any(end < start for start, end in pairwise(ends)):
@@ -99,3 +99,20 @@ class DecodeInputs:
         for name, part in self.segments.items():
             found |= {f"{name}.cache": part.cache.storage, f"{name}.indices": part.indices, f"{name}.indptr": part.indptr}
         return found
+
+    def to(self, device: torch.device | str) -> DecodeInputs:
+        """The same inputs on a device: strides, storage offsets and what lies between the elements included."""
+
+        def moved(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            there = torch.empty(storage.nbytes(), dtype=torch.uint8, device=device).untyped_storage()
+            there.copy_(storage)
+            view = torch.empty(0, dtype=tensor.dtype, device=device)
+            return view.set_(there, tensor.storage_offset(), tensor.shape, tensor.stride())
+
+        segments = {
+            name: Segment(PagedCache(moved(part.cache.storage)), moved(part.indices), moved(part.indptr))
+            for name, part in self.segments.items()
+        }
+        sink = None if self.attn_sink is None else moved(self.attn_sink)
+        return DecodeInputs(moved(self.q), segments["main"], segments.get("extra"), self.scale, sink)

@@ -91,7 +91,7 @@ def tiles_of(spec: KernelSpec, main_lens: Sequence[int], extra_lens: Sequence[in
     return [-(-m // spec.tile) + -(-e // spec.tile) for m, e in zip(main_lens, extra_lens, strict=True)]
 
 
-def _host_lens(name: str, lens: Lens) -> list[int]:
+def host_lens(name: str, lens: Lens) -> list[int]:
     if isinstance(lens, torch.Tensor):
         if not lens.is_cpu:
             raise InputError(f"{name} is on {lens.device}; the planner takes lengths the host already has (a list or CPU tensor)")
@@ -103,8 +103,8 @@ def _host_lens(name: str, lens: Lens) -> list[int]:
 
 def plan_split(main_lens: Lens, extra_lens: Lens | None, heads: int, kernel: str) -> int:
     """The split of the lowest modelled cost (the smallest, of equals) for rows of these lengths. Reads no device memory."""
-    main = _host_lens("main_lens", main_lens)
-    extra = [0] * len(main) if extra_lens is None else _host_lens("extra_lens", extra_lens)
+    main = host_lens("main_lens", main_lens)
+    extra = [0] * len(main) if extra_lens is None else host_lens("extra_lens", extra_lens)
     if len(main) != len(extra):
         raise InputError(f"main_lens has {len(main)} rows and extra_lens {len(extra)}; give one length a row")
     if heads < 1:
