@@ -136,7 +136,8 @@ def arithmetic() -> str:
             f"  attention, a workgroup a row: {us} = {a.ms:.2f} ms = {a.share:.1f} % of the step; were it free: "
             f"1 / (1 - {a.share / 100:.3f}) = +{a.ceiling:.1f} % [modelled]",
             f"  the same x {scale:.2f} [published / modelled]: {b.ms:.2f} ms = {b.share:.1f} %; were it free: "
-            f"+{b.ceiling:.1f} %; with base {b.base_ms:.2f} ms: +{b.base_gain:.1f} %, with product {b.product_ms:.2f} ms: +{b.product_gain:.1f} % "
+            f"+{b.ceiling:.1f} %; with base {b.base_ms:.2f} ms: +{b.base_gain:.1f} %, "
+            f"with product {b.product_ms:.2f} ms: +{b.product_gain:.1f} % "
             "[modelled]",
         ]
     head = "Share of the time before that each gain implies, in percent, for a kernel so many times as fast [published]:"
