@@ -145,22 +145,47 @@ def _budget(args: argparse.Namespace) -> int:
 
 
 def _notebooks(args: argparse.Namespace) -> int:
-    from sparse_mla.notebooks import available, choose, execute, literal
+    from sparse_mla import notebooks
 
     if args.action == "list":
-        found = [{"name": name, "file": str(path)} for name, path in available().items()]
+        found = [{"name": name, "file": str(path)} for name, path in notebooks.available().items()]
         _show(found, args.json, lambda: "\n".join(f"{row['name']}  {row['file']}" for row in found))
         return 0
+    chosen = notebooks.choose(args.names)
+    if args.action == "solutions":
+        from sparse_mla.widgets.course import solutions
+
+        written = [{"file": str(solutions.write(path))} for path in chosen]
+        _show(written, args.json, lambda: "\n".join(row["file"] for row in written))
+        return 0
+    given = [(name, notebooks.literal(value)) for name, value in args.parameter]
+    if args.mode:
+        from sparse_mla.record.modes import place
+
+        place(args.mode)  # refuses a gpu that is not there before anything runs
+        given.append(("mode", args.mode))
     runs = []
-    for path in choose(args.names):
-        done = execute(path, Path(args.out), {name: literal(value) for name, value in args.parameter})
-        runs.append({"name": done.name, "seconds": round(done.seconds, 1), "page": str(done.page), "error": done.error})
+    for done in notebooks.execute_all(
+        notebooks.combinations(chosen, given), Path(args.out), args.jobs, args.engine, args.scheduler
+    ):
+        runs.append(done.as_dict())
         if not args.json:
-            print(f"{'failed' if done.error else 'ok    '}  {done.seconds:6.1f} s  {done.page}", flush=True)
+            peak = "" if done.peak_mib is None else f"{done.peak_mib:6.0f} MiB"
+            print(f"{'failed' if done.error else 'ok    '}  {done.seconds:6.1f} s  {peak}  {done.page}", flush=True)
             print(done.error or "", end="", file=sys.stderr)
     if args.json:
         print(json.dumps(runs, indent=2))
     return 1 if any(run["error"] for run in runs) else 0
+
+
+def _progress(args: argparse.Namespace) -> None:
+    from sparse_mla import tables
+    from sparse_mla.widgets import progress
+    from sparse_mla.widgets.course import by_notebook
+
+    path, problem = progress.progress_file(), progress.load()[1]
+    rows = by_notebook()
+    _show(rows, args.json, lambda: "\n".join([tables.text(rows), *filter(None, [problem]), f"kept in {path}, and nowhere else"]))
 
 
 def _tour(args: argparse.Namespace) -> int:
@@ -181,6 +206,21 @@ def integer(text: str) -> int:
     if abs(value) > LARGEST:
         raise argparse.ArgumentTypeError(f"{value} is more than {LARGEST:,}")
     return value
+
+
+def positive(text: str) -> int:
+    """A count of at least 1."""
+    if (value := integer(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{value} is less than 1")
+    return value
+
+
+def setting(text: str) -> tuple[str, str]:
+    """NAME=VALUE."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
 
 
 def _takes_problem(command: argparse.ArgumentParser) -> None:
@@ -258,13 +298,17 @@ def parser() -> argparse.ArgumentParser:
     held = add("budget", _budget, "hold what the HIP kernels take and cost against profiles/budget.json")
     held.add_argument("--accept", action="store_true", help="make the figures of now the budget")
 
-    books = add("notebooks", _notebooks, "list the notebooks, or execute them without a browser")
-    books.add_argument("action", choices=("list", "run"))
+    books = add("notebooks", _notebooks, "list the notebooks, execute them without a browser, or write their solutions")
+    books.add_argument("action", choices=("list", "run", "solutions"))
     books.add_argument("names", nargs="*", metavar="NAME", help="all of a name or its first letters (default: every notebook)")
-    books.add_argument(
-        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="set a parameter"
-    )
+    books.add_argument("--mode", choices=("emulator", "recorded", "gpu"), help="run kernels, use stored profiles, or a device")
+    swept = "set a parameter; one that is given several times is swept"
+    books.add_argument("-p", "--parameter", type=setting, action="append", default=[], metavar="NAME=VALUE", help=swept)
     books.add_argument("--out", default=NOTEBOOK_FOLDER, metavar="FOLDER", help=f"where results go (default {NOTEBOOK_FOLDER})")
+    books.add_argument("--jobs", type=positive, default=os.cpu_count() or 1, metavar="N", help="at a time (default: one a core)")
+    books.add_argument("--engine", choices=("local", "dask"), default="local", help="processes here, or a Dask cluster")
+    books.add_argument("--scheduler", metavar="ADDRESS", help="of the Dask cluster (default: one of --jobs processes here)")
+    add("progress", _progress, "what you have solved of the course, by notebook")
 
     tour = add("tour", _tour, "all of the above once: check, build, run, count, execute the notebooks", data=False)
     tour.add_argument("--out", default=TOUR_FOLDER, metavar="FOLDER", help=f"where results go (default {TOUR_FOLDER})")

@@ -1,17 +1,29 @@
-"""Runs the notebooks without a browser, by papermill, and turns what came out into pages that need no network."""
+"""Runs the notebooks without a browser, by papermill, and turns what came out into pages that need no network.
+
+Many at once: over the cores of this machine, or over the workers of a Dask cluster, which get the notebook's text and send back
+what came out, so that they need this package but no common folder.
+"""
 
 from __future__ import annotations
 
+import ast
+import itertools
+import json
+import os
+import re
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from sparse_mla.errors import InputError
-from sparse_mla.files import folder
+from sparse_mla.files import PACKAGE, folder
 
 CELL_SECONDS = 300  # far above what any cell takes; a stuck one must not hold a build machine for hours
 
@@ -23,13 +35,21 @@ PAGE = """{% extends 'lab/index.html.j2' %}
 
 @dataclass(frozen=True)
 class NotebookRun:
-    """One executed notebook. `error` is the traceback of the cell that failed; the notebook up to it is kept."""
+    """One executed notebook. `error` is the traceback of the cell that failed; the notebook up to it is kept. `peak_mib` is the
+    most memory that its kernel held, None where the system does not say."""
 
     name: str
     executed: Path
     page: Path
     seconds: float
     error: str | None
+    peak_mib: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain numbers and strings, for JSON."""
+        peak = None if self.peak_mib is None else round(self.peak_mib)
+        paths = {"notebook": str(self.executed), "page": str(self.page)}
+        return {"name": self.name, "seconds": round(self.seconds, 1), "peak_mib": peak, **paths, "error": self.error}
 
 
 def available() -> dict[str, Path]:
@@ -46,7 +66,37 @@ def choose(names: Sequence[str]) -> list[Path]:
     return [path for key, path in known.items() if not names or any(key.startswith(name) for name in names)]
 
 
-def execute(source: Path, out: Path, parameters: Mapping[str, Any] | None = None) -> NotebookRun:
+def parameters_of(source: Path) -> set[str]:
+    """The names in a notebook's parameters cell."""
+    cells = json.loads(source.read_text())["cells"]
+    tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
+    found = [node.target for node in ast.walk(ast.parse("\n".join(tagged))) if isinstance(node, ast.AnnAssign)]
+    return {target.id for target in found if isinstance(target, ast.Name)}
+
+
+def combinations(sources: Sequence[Path], given: Sequence[tuple[str, Any]]) -> list[tuple[Path, str, dict[str, Any]]]:
+    """What to run: each notebook with every combination of the values given for its parameters, and a name for what comes out.
+
+    A parameter given several times is swept. Raises InputError for one that none of the notebooks has.
+    """
+    values: dict[str, list[Any]] = {}
+    for name, value in given:
+        values.setdefault(name, []).append(value)
+    has = {source: parameters_of(source) for source in sources}
+    for name in set(values) - set().union(*has.values()):
+        raise InputError(f"no parameter {name!r}; there are {', '.join(sorted(set().union(*has.values())))}")
+    todo = []
+    for source in sources:
+        mine = {name: several for name, several in values.items() if name in has[source]}
+        swept = [name for name, several in mine.items() if len(several) > 1]
+        for chosen in itertools.product(*mine.values()):
+            setting = dict(zip(mine, chosen, strict=True))
+            words = [re.sub(r"[^\w.=-]+", "_", f"{name}={setting[name]}") for name in swept]
+            todo.append((source, "-".join([source.stem, *words]), setting))
+    return todo
+
+
+def execute(source: Path, out: Path, parameters: Mapping[str, Any] | None = None, name: str = "") -> NotebookRun:
     """Execute `source` with `parameters` in place of its own; write NAME.ipynb and NAME.html into `out`."""
     import papermill
     from ipykernel.kernelspec import make_ipkernel_cmd
@@ -64,10 +114,18 @@ def execute(source: Path, out: Path, parameters: Mapping[str, Any] | None = None
 
         @property
         def kernel_spec(self) -> KernelSpec:
-            return KernelSpec(argv=make_ipkernel_cmd(), display_name="Python 3", language="python")
+            here = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(PACKAGE.parent)]))  # this very package
+            return KernelSpec(argv=make_ipkernel_cmd(), display_name="Python 3", language="python", env={"PYTHONPATH": here})
 
+        async def shutdown_kernel(self, *args: Any, **options: Any) -> None:  # type: ignore[override]
+            with suppress(KeyError, TypeError, OSError, StopIteration):  # a dead kernel, or a system without /proc
+                status = Path(f"/proc/{vars(self.provisioner)['pid']}/status").read_text().splitlines()
+                peaks.append(int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 1024)
+            await super().shutdown_kernel(*args, **options)
+
+    name, peaks = name or source.stem, list[float]()
     out.mkdir(parents=True, exist_ok=True)
-    executed, error, start = out / source.name, None, time.perf_counter()
+    executed, error, start = out / f"{name}.ipynb", None, time.perf_counter()
     with tempfile.TemporaryDirectory() as private, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of papermill's and nbformat's own making; errors still arrive
         try:
@@ -87,7 +145,65 @@ def execute(source: Path, out: Path, parameters: Mapping[str, Any] | None = None
         except Exception as problem:  # a dead kernel or a timed-out cell: reported with the notebook, like a failed cell
             error = f"{type(problem).__name__}: {problem}"
     seconds = time.perf_counter() - start
-    return NotebookRun(source.stem, executed, _page(executed), seconds, error)
+    return NotebookRun(name, executed, _page(executed), seconds, error, max(peaks, default=None))
+
+
+def execute_all(
+    todo: Sequence[tuple[Path, str, dict[str, Any]]],
+    out: Path,
+    jobs: int = 1,
+    engine: str = "local",
+    scheduler: str | None = None,
+) -> Iterator[NotebookRun]:
+    """Execute what `combinations` gave, `jobs` at a time, each as it is done; at the end `out`/summary.json holds all.
+
+    `engine` "dask" uses the cluster at the address `scheduler`, or one of `jobs` processes on this machine.
+    """
+    done = []
+    for run in _on_dask(todo, out, jobs, scheduler) if engine == "dask" else _on_cores(todo, out, jobs):
+        done.append(run)
+        yield run
+    out.mkdir(parents=True, exist_ok=True)
+    settings = {name: setting for _, name, setting in todo}
+    rows = [run.as_dict() | {"parameters": settings[run.name]} for run in sorted(done, key=lambda run: run.name)]
+    (out / "summary.json").write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def _on_cores(todo: Sequence[tuple[Path, str, dict[str, Any]]], out: Path, jobs: int) -> Iterator[NotebookRun]:
+    if jobs == 1 or len(todo) == 1:
+        yield from (execute(source, out, setting, name) for source, name, setting in todo)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        for future in as_completed([pool.submit(execute, source, out, setting, name) for source, name, setting in todo]):
+            yield future.result()
+
+
+def _on_dask(
+    todo: Sequence[tuple[Path, str, dict[str, Any]]], out: Path, jobs: int, scheduler: str | None
+) -> Iterator[NotebookRun]:
+    try:
+        import distributed
+    except ImportError:
+        raise InputError("--engine dask needs Dask: pip install 'sparse_mla[dask]'") from None
+    out.mkdir(parents=True, exist_ok=True)
+    with distributed.Client(
+        scheduler or distributed.LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None), timeout=20
+    ) as client:
+        sent = [client.submit(_away, source.read_text(), name, setting, pure=False) for source, name, setting in todo]
+        for future in distributed.as_completed(sent):
+            run, files = future.result()
+            for file, text in files.items():
+                (out / file).write_text(text, encoding="utf-8")
+            yield replace(run, executed=out / run.executed.name, page=out / run.page.name)
+
+
+def _away(text: str, name: str, setting: dict[str, Any]) -> tuple[NotebookRun, dict[str, str]]:
+    """`execute` on a worker: the notebook's text in, the run and its files out."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "source.ipynb"
+        source.write_text(text, encoding="utf-8")
+        run = execute(source, Path(folder) / "out", setting, name)
+        return run, {path.name: path.read_text(encoding="utf-8") for path in (run.executed, run.page)}
 
 
 def _page(executed: Path) -> Path:
@@ -104,8 +220,6 @@ def _page(executed: Path) -> Path:
 
 def literal(text: str) -> Any:
     """A parameter given on a command line: a Python literal where it is one, otherwise the words themselves."""
-    import ast
-
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):

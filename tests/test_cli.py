@@ -86,7 +86,7 @@ def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_notebooks_run_with_parameters_into_a_page_without_network(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = book.parent / "out"
-    assert cli.main(["notebooks", "run", "00", "-p", "rows", "5", "--out", str(out), "--json"]) == 0
+    assert cli.main(["notebooks", "run", "00", "-p", "rows=5", "--out", str(out), "--json"]) == 0
     (done,) = json.loads(capsys.readouterr().out)
     assert (done["name"], done["error"]) == ("00_book", None)
     page = (out / "00_book.html").read_text()
@@ -96,7 +96,7 @@ def test_notebooks_run_with_parameters_into_a_page_without_network(book: Path, c
 
 def test_a_failing_notebook_shows_its_traceback_and_keeps_what_ran(book: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = book.parent / "out"
-    assert cli.main(["notebooks", "run", "-p", "rows", "0", "--out", str(out)]) == 1
+    assert cli.main(["notebooks", "run", "-p", "rows=0", "--out", str(out)]) == 1
     printed = capsys.readouterr()
     assert printed.out.startswith("failed")
     assert "ZeroDivisionError" in printed.err

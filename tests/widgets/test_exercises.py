@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from sparse_mla.widgets.course import COURSE, check
+from sparse_mla.widgets.course import check, course
 from sparse_mla.widgets.exercise import Exercise, Wrong, calls, items
 
 ROOT = Path(__file__).parents[2]
+COURSE = course()
 EACH = pytest.mark.parametrize("exercise", COURSE.values(), ids=COURSE)
 MISTAKES = [pytest.param(one, n, id=f"{one.name}-{n}") for one in COURSE.values() for n in range(len(one.wrong))]
 

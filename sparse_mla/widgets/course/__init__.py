@@ -1,18 +1,103 @@
-"""Every exercise of the course by name: one module a notebook, named after it. Notebooks only call `check`."""
+"""The exercises of the course: one module a notebook, `n` and its name, with a list EXERCISES. docs/course.md says how.
+
+Notebooks call `check`, `predict` and `reveal`, and `given` for what comes with a question.
+"""
 
 from __future__ import annotations
 
+import pkgutil
+from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
-from sparse_mla.errors import InputError
-from sparse_mla.widgets.course import cache, mfma_tiling, start
-from sparse_mla.widgets.exercise import Exercise, Verdict
+from IPython.display import display
 
-COURSE: dict[str, Exercise] = {exercise.name: exercise for part in (start, cache, mfma_tiling) for exercise in part.EXERCISES}
+from sparse_mla.errors import InputError
+from sparse_mla.widgets import progress
+from sparse_mla.widgets.exercise import Exercise, Verdict
+from sparse_mla.widgets.headless import headless
+
+MODULES = {name.partition("_")[0][1:]: name for _, name, _ in pkgutil.iter_modules(__path__) if name[:1] == "n"}
+
+
+def exercises(number: str) -> dict[str, Exercise]:
+    """The exercises of the notebook with that number, "03", by name."""
+    module = import_module(f"{__name__}.{MODULES[number]}") if number in MODULES else None
+    return {exercise.name: exercise for exercise in module.EXERCISES} if module else {}
+
+
+def course() -> dict[str, Exercise]:
+    """Every exercise by name, in the order of the course."""
+    return {name: exercise for number in sorted(MODULES) for name, exercise in exercises(number).items()}
+
+
+def _named(name: str) -> Exercise:
+    found = exercises(name.partition(".")[0])
+    if name not in found:
+        raise InputError(f"no exercise {name!r}; there are {', '.join(found or course())}")
+    return found[name]
 
 
 def check(name: str, answer: Any, hint: bool = False) -> Verdict:
     """Check an answer to the exercise called `name`; `hint=True` adds a hint. A wrong answer is a verdict, not an error."""
-    if name not in COURSE:
-        raise InputError(f"no exercise {name!r}; there are {', '.join(COURSE)}")
-    return COURSE[name].check(answer, hint)
+    exercise = _named(name)
+    if exercise.kind == "predict":
+        raise InputError(f'{name} is a prediction: predict("{name}", ...) before the run, reveal("{name}") after it')
+    verdict = exercise.check(answer, hint)
+    return verdict if verdict.ok is None else _noted(verdict, _tried(bool(verdict.ok)))
+
+
+def predict(name: str, answer: Any, hint: bool = False) -> Verdict:
+    """Commit to a prediction, which may be changed until it is revealed. Where nobody is there, a blank stands for a common
+    mistake, and says so."""
+    exercise, before = _named(name), progress.entry(name)
+    if "revealed" in before:
+        return Verdict(name, None, f"you predicted {before['prediction']} ({before['predicted']}); it is revealed, and kept")
+    if answer is ... or answer is None:
+        if not headless():
+            return exercise.check(..., hint)
+        answer = exercise.wrong[0].answer
+        said = f"nobody is here to predict; a common mistake stands in: {answer}"
+    else:
+        said = f"your prediction is kept: {answer}"
+    made = {"prediction": answer, "predicted": progress.now()}
+    return _noted(Verdict(name, None, said), lambda entry: entry | made)
+
+
+def reveal(name: str, show: Callable[[], Any] | None = None) -> Verdict:
+    """What is true, beside the prediction, and what `show()` gives; before a prediction only "predict first"."""
+    exercise, before = _named(name), progress.entry(name)
+    if "prediction" not in before:
+        return Verdict(name, None, f'predict first: predict("{name}", ...)')
+    if show:
+        display(show())  # type: ignore[no-untyped-call]
+    verdict = exercise.check(before["prediction"])
+    message = f"predicted {before['prediction']} ({before['predicted']})\n{verdict.message}"
+    tried = _tried(bool(verdict.ok))
+    once = {"revealed": progress.now()}
+    return _noted(Verdict(name, verdict.ok, message), lambda entry: entry if "revealed" in entry else tried(entry) | once)
+
+
+def given(name: str) -> Any:
+    """What comes with a question: a recording, a report, the frame that an answer goes into."""
+    return _named(name).shown
+
+
+def by_notebook() -> list[dict[str, Any]]:
+    """A row a notebook: how many exercises it has, how many were answered and are solved, and when the last one was."""
+    entries, rows = progress.load()[0], []
+    for number in sorted(MODULES):
+        mine = [entries.get(name, {}) for name in exercises(number)]
+        row: dict[str, Any] = {"notebook": MODULES[number][1:], "exercises": len(mine)}
+        row |= {"tried": sum("tries" in one for one in mine), "solved": sum("solved" in one for one in mine)}
+        rows.append(row | {"last solved": max((one.get("solved", "") for one in mine), default="")})
+    return rows
+
+
+def _tried(ok: bool) -> Callable[[progress.Entry], progress.Entry]:
+    return lambda entry: {**({"solved": progress.now()} if ok else {}), **entry, "tries": entry.get("tries", 0) + 1}
+
+
+def _noted(verdict: Verdict, change: Callable[[progress.Entry], progress.Entry]) -> Verdict:
+    problem = progress.update(verdict.exercise, change)
+    return Verdict(verdict.exercise, verdict.ok, f"{verdict.message}\n{problem}" if problem else verdict.message)

@@ -54,6 +54,11 @@ EXERCISES = [
             "slot {}, block_size {}, block_stride {}", (7, 64, 37440), (130, 64, 37440), (5, 2, 1728), (99, 64, 1435968)
         ),
         right=_offsets,
+        solution="""
+            block, place = divmod(slot, block_size)
+            start = block * block_stride
+            return start + place * 576, start + block_size * 576 + place * 8
+        """,
         wrong=[
             Wrong(_offsets_with("contiguous"), "Blocks need not touch: use block_stride, not block_size * 584."),
             Wrong(_offsets_with("inline"), "The scales do not follow their token: they sit together at the end of the block."),
@@ -66,6 +71,7 @@ EXERCISES = [
         hint="The scale is the smallest power of two that is at least max(amax / 448, 1e-4); the byte is its exponent plus 127.",
         observe=calls("amax {}", (448.0,), (449.0,), (3.0,), (900.0,), (0.0,), (1.75,)),
         right=_scale_byte,
+        solution="import math\n\nreturn math.ceil(math.log2(max(amax / 448, 1e-4))) + 127",
         wrong=[
             Wrong(
                 lambda amax: math.floor(math.log2(max(amax / 448, 1e-4))) + 127,
@@ -93,6 +99,11 @@ EXERCISES = [
             *(("hca", place) for place in (126, 127, 99_999)),
         ),
         right=lambda layer, position: sum(attended("pro", layer, position)),
+        solution="""
+            seen = position + 1
+            compressed = {"swa": 0, "csa": min(seen // 4, 1024), "hca": seen // 128}
+            return min(seen, 128) + compressed[layer]
+        """,
         wrong=[
             Wrong(_attended_wrong("position"), "At position p there are p + 1 tokens: a token sees itself."),
             Wrong(_attended_wrong("window"), "Early rows have fewer than 128 tokens behind them."),

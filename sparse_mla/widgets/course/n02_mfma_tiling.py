@@ -43,6 +43,7 @@ EXERCISES = [
         hint="A lane holds 8 consecutive k of one row. There are 4 groups of 16 lanes.",
         observe=calls("A[{}][{}]", *((i, k) for i in (0, 5, 15) for k in (0, 1, 2, 7, 8, 13, 20, 31))),
         right=_place_of_a,
+        solution="i + 16 * (k // 8), k % 8 // 2, k % 2",
         wrong=[
             Wrong(lambda i, k: (i + 16 * (k // 8), k % 8 // 2, 1 - k % 2), "The even k is in the low half."),
             Wrong(lambda i, k: (i + 16 * (k // 8), k % 4, k % 8 // 4), "Neighbouring k share a register; they are not 4 apart."),
@@ -62,6 +63,7 @@ EXERCISES = [
         hint="Rows come in blocks of 8: the lower 32 lanes hold the first 4 rows of a block, the upper 32 lanes the others.",
         observe=calls("lane {}, register {}", *((lane, r) for lane in (0, 9, 31, 32, 63) for r in (0, 3, 4, 9, 15))),
         right=_element_of_d,
+        solution="8 * (register // 4) + 4 * (lane // 32) + register % 4, lane % 32",
         wrong=[
             Wrong(
                 lambda lane, r: (16 * (lane // 32) + r, lane % 32),
@@ -81,6 +83,10 @@ EXERCISES = [
         # QK and PV take equally many unless a side is no multiple of 32, so 16 and 48 tokens are among the cases.
         observe=calls("{} heads, {} tokens, {} dims", (16, 32, 512), (16, 16, 512), (32, 48, 512), (5, 32, 512), (16, 64, 256)),
         right=_mfmas,
+        solution="""
+            blocks = -(-heads // 16)
+            return blocks * -(-tokens // 16) * -(-dims // 32), blocks * -(-dims // 16) * -(-tokens // 32)
+        """,
         wrong=[
             Wrong(lambda h, t, d: _mfmas(h, t, d)[::-1], "QK sums over dims, PV over tokens: you have them the other way round."),
             Wrong(lambda h, t, d: _mfmas(h // 16 * 16, t, d), "5 heads still take a whole tile of 16 rows."),
@@ -98,6 +104,7 @@ EXERCISES = [
         hint="Elements 0 to 3 come from the first product: row i = 4 g + t of a D that covers tokens 0 to 15.",
         observe=_observe_order,
         right=chained_token,
+        solution="16 * (t // 4) + 4 * group + t % 4",
         wrong=[
             Wrong(
                 lambda g, t: 8 * g + t, "That is the order of an operand read from memory; these scores come from D registers."

@@ -46,6 +46,7 @@ EXERCISES = [
         hint="One row is one static instruction of one wave; `count` says how often it was executed.",
         observe=lambda answer: ((f"table {n}", answer(frame)) for n, frame in enumerate(_COUNTS)),
         right=_wave0_share,
+        solution='frame.loc[frame.wave == 0, "count"].sum() / frame["count"].sum()',
         tolerance=1e-9,
         wrong=[
             Wrong(
@@ -68,6 +69,7 @@ EXERCISES = [
         hint="np.linalg.norm gives the root of the sum of squares.",
         observe=calls("actual {}, expected {}", *_VECTORS),
         right=_relative_l2,
+        solution="import numpy as np\n\nreturn np.linalg.norm(actual - expected) / np.linalg.norm(expected)",
         tolerance=1e-9,
         wrong=[
             Wrong(lambda a, e: float(np.abs(a - e).max()), "That is the largest absolute error: it grows with the data's scale."),
