@@ -35,8 +35,8 @@ def serving_figure(shares: pd.DataFrame, *, title: str, source: str) -> Figure:
     room = (shares.product_gain - shares.base_gain).max()
     finding = (
         f"Published gains of {shares.gain.min():.1f} to {shares.gain.max():.1f} %; over this baseline a kernel that takes no "
-        f"time could gain {shares.ceiling.min():.1f} to {shares.ceiling.max():.1f} %, and product at most {room:.1f} points more than "
-        "base. "
+        f"time could gain {shares.ceiling.min():.1f} to {shares.ceiling.max():.1f} %, and product at most {room:.1f} points "
+        "more than base. "
         + (f"More was gained than it could give: {', '.join(over)}." if over else "No gain is above what it could give.")
     )
     return Figure(fig, title, finding, "modelled", source, shares.drop(columns="kind").round(2))
