@@ -129,7 +129,6 @@ def _reference(inputs: DecodeInputs, out: torch.Tensor, lse: torch.Tensor | None
         lse.copy_(answer.lse)
 
 
-@lru_cache(maxsize=16)
 def arch(device: torch.device) -> str:
     """`gfx950`, say, or `sm_90`; the device's type where it is no GPU of AMD's or NVIDIA's."""
     if device.type != "cuda":
