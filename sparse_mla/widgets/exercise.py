@@ -76,6 +76,7 @@ class Exercise:
             if not self._same(got, want):
                 # Where answers can be counted on one hand, naming the right one would end the exercise.
                 told = f"not {got}" if self.kind in ("fault", "explain") else f"you have {got}, it is {want}"
+                told = str(got) if "\n" in str(got) else told  # a report speaks for itself
                 return self._verdict(False, f"{where}: {told}{self._known(seen, raised)}", hint)
         if raised or len(seen) < len(self.expected):
             said = f"your answer raised {raised}" if raised else "your answer ends here"

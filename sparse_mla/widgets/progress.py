@@ -74,11 +74,11 @@ def update(name: str, change: Callable[[Entry], Entry]) -> str:
                 os.replace(path, aside)
                 problem += f"; it is kept as {aside}, and a new one is begun"
             text = json.dumps({"format": FORMAT, "exercises": entries | {name: change(entries.get(name, {}))}}, indent=1)
-            with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as new:
-                new.write(text + "\n")
-                new.flush()
-                os.fsync(new.fileno())
-            os.replace(new.name, path)
+            with tempfile.TemporaryDirectory(dir=path.parent) as new, open(Path(new) / "new", "w", encoding="utf-8") as file:
+                file.write(text + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+                os.replace(file.name, path)
         return problem
     except TypeError as odd:
         raise InputError(f"{name}: {odd}; an answer is a number, a word, or a list or dictionary of them") from None

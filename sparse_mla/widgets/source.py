@@ -8,10 +8,8 @@ bounds is wrong even where its numbers happen to be right. `truth` gives the sam
 from __future__ import annotations
 
 import linecache
-import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from itertools import count
 from typing import Any
 
 from sparse_mla.errors import InputError
@@ -19,7 +17,6 @@ from sparse_mla.widgets.exercise import Observations, elements
 
 Outputs = Mapping[str, Any]
 Launch = Callable[[Any], tuple[Outputs, Sequence[Any]]]
-_NUMBER = count()
 
 
 def hip_code(frame: str, launch: Launch, truth: Callable[[], Outputs]) -> dict[str, Any]:
@@ -35,18 +32,18 @@ def hip_code(frame: str, launch: Launch, truth: Callable[[], Outputs]) -> dict[s
 
 
 def triton_code(frame: str, launch: Launch, truth: Callable[[], Outputs]) -> dict[str, Any]:
-    """The answer is lines of a `@triton.jit` function, which `launch` gets; `tl` and `triton` are there."""
+    """The answer is lines of a `@triton.jit` function, which `launch` gets; `tl` and `triton` are there. Messages count lines
+    from the frame's first, the decorator."""
 
     def build(answer: str) -> Any:
         import triton
         import triton.language as tl
 
-        at = re.search(r"^( *)@answer@", frame, re.MULTILINE)
-        text = frame.replace(at[0], textwrap.indent(textwrap.dedent(answer).strip("\n"), at[1])) if at else frame
-        name = f"<answer {next(_NUMBER)}>"
-        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)  # where Triton looks for the source
-        names: dict[str, Any] = {"triton": triton, "tl": tl, "__name__": name}
-        exec(compile(text, name, "exec"), names)
+        before, _, after = frame.strip("\n").partition("@answer@")
+        text = before + textwrap.dedent(answer).strip("\n").replace("\n", "\n" + before.rpartition("\n")[2]) + after
+        linecache.cache["frame"] = (len(text), None, text.splitlines(keepends=True), "frame")  # where Triton looks for it
+        names: dict[str, Any] = {"triton": triton, "tl": tl, "__name__": "frame"}
+        exec(compile(text, "frame", "exec"), names)
         return next(made for made in names.values() if isinstance(made, triton.JITFunction))
 
     return _code(frame, build, launch, truth)
@@ -67,4 +64,4 @@ def _code(frame: str, build: Callable[[str], Any], launch: Launch, truth: Callab
             yield from elements(name, array)
 
     blank = "...  // your answer" if "__global__" in frame else "...  # your answer"
-    return {"observe": observe, "expect": expect, "given": frame.replace("@answer@", blank)}
+    return {"observe": observe, "expect": expect, "given": frame.strip("\n").replace("@answer@", blank)}
