@@ -75,8 +75,8 @@ def from_timing(timing: Timing, *, kernel: str, case: dict[str, Any], result: di
             "numpy": np.__version__,
         },
         command=command,
-        commit=_commit(),
-        date=_date(),
+        commit=commit(),
+        date=now(),
         kernel=kernel,
         case=case,
         result=result,
@@ -112,7 +112,7 @@ def _device(device: Device) -> dict[str, Any]:
     }
 
 
-def _commit() -> str:
+def commit() -> str:
     """The commit of the checkout that this package runs from; "" for an installed one."""
     root = Path(sparse_mla.__file__).parents[1]
     if not (root / ".git").exists():
@@ -121,7 +121,7 @@ def _commit() -> str:
     return asked.stdout.strip()
 
 
-def _date() -> str:
+def now() -> str:
     """Now, or what SOURCE_DATE_EPOCH says, so that a recording can be made again with the same bytes."""
     fixed = os.environ.get("SOURCE_DATE_EPOCH")
     return (datetime.fromtimestamp(int(fixed), UTC) if fixed else datetime.now(UTC)).isoformat(timespec="seconds")
