@@ -2,8 +2,8 @@
 
     python scripts/tune_triton_gpu.py FOLDER [PROCESSES]    -> FOLDER/triton.csv: this GPU's rows for profiles/tuned/triton.csv
 
-Each problem is decoded in every form (parts of a row, tokens at a time, warps), checked against the first form's result, and timed
-as scripts/bench_decode_gpu.py does: in a CUDA graph, over random slots of caches larger than L2; the median of 5 replays.
+Each problem is decoded in every form (parts of a row, tokens at a time, warps), checked against the first form, and timed as
+scripts/bench_decode_gpu.py does: in a CUDA graph, over random slots of caches larger than L2; the median of 5 replays.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 from bench_decode_gpu import MAIN, cache, sets  # noqa: E402
+
 from sparse_mla.execute.backends import Cut, arch  # noqa: E402
 from sparse_mla.execute.ops import decode  # noqa: E402
 from sparse_mla.execute.workspace import Plan, Workspace  # noqa: E402
