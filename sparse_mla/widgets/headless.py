@@ -14,7 +14,7 @@ from typing import Any
 from IPython.core.getipython import get_ipython
 from IPython.display import display
 
-from sparse_mla.errors import InputError
+from sparse_mla.errors import InputError, SparseMlaError
 
 VARIABLE = "SPARSE_MLA_HEADLESS"
 
@@ -35,25 +35,45 @@ def headless(override: bool | None = None) -> bool:
     return getattr(kernel, "_allow_stdin", None) is not True
 
 
-def control(show: Callable[..., Any], override: bool | None = None, /, **settings: tuple[Any, Sequence[Any]]) -> None:
-    """Display `show(**values)` and, in a live session, one labelled slider (of numbers) or menu (of words) for each setting.
+# How each control was left (known by what it asked for), so that running the cell again does not lose it.
+_last: dict[tuple[Any, ...], dict[str, Any]] = {}
 
-    A setting is `name=(default, choices)`.
+
+def control(show: Callable[..., Any], override: bool | None = None, /, **settings: tuple[Any, Sequence[Any] | None]) -> None:
+    """Display `show(**values)` and, in a live session, one labelled control for each setting: a slider (of numbers), a menu (of
+    words), or a line to type into.
+
+    A setting is `name=(default, choices)`, or `name=(words, None)` for a line. What `show` refuses with an error of this package
+    is shown as its message. Running the cell again keeps what was chosen.
     """
     for name, (default, choices) in settings.items():
-        if default not in choices:
+        if choices is not None and default not in choices:
             raise InputError(f"control {name}: the default {default!r} is not among its choices {list(choices)}")
+    defaults = {name: default for name, (default, _) in settings.items()}
     if headless(override):
         for name, (default, choices) in settings.items():
-            print(f"{name} = {default}   (live: {', '.join(map(str, choices))})")
-        display(show(**{name: default for name, (default, _) in settings.items()}))  # type: ignore[no-untyped-call]
+            print(f"{name} = {default}   (live: {'any' if choices is None else ', '.join(map(str, choices))})")
+        display(show(**defaults))  # type: ignore[no-untyped-call]
         return
     import ipywidgets as widgets  # a live session only: papermill runs need no widget library
 
-    made = {}
+    key = getattr(show, "__module__", ""), getattr(show, "__qualname__", ""), repr(settings)
+    made: dict[str, Any] = {}
     for name, (default, choices) in settings.items():
-        kind = widgets.Dropdown if isinstance(default, str) else widgets.SelectionSlider  # both work by keyboard
-        look = {"description": name.replace("_", " "), "style": {"description_width": "9em"}}
-        made[name] = kind(options=choices, value=default, **look)
-    output = widgets.interactive_output(lambda **values: display(show(**values)), made)  # type: ignore[no-untyped-call]
+        left = _last.get(key, defaults)[name]
+        look = {"description": name.replace("_", " "), "style": {"description_width": "9em"}, "value": left}
+        if choices is None:
+            made[name] = widgets.Text(continuous_update=False, **look)
+        else:  # all of them work by keyboard
+            made[name] = (widgets.Dropdown if isinstance(default, str) else widgets.SelectionSlider)(options=choices, **look)
+
+    def update(**values: Any) -> None:
+        _last[key] = values
+        try:
+            display(show(**values))  # type: ignore[no-untyped-call]
+        except SparseMlaError as problem:
+            print(problem)
+
+    output = widgets.interactive_output(update, made)  # type: ignore[no-untyped-call]
+    output.layout.min_height = "12em"  # or the page jumps while a picture is drawn
     display(widgets.VBox([*made.values(), output]))  # type: ignore[no-untyped-call]

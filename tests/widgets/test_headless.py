@@ -73,3 +73,26 @@ def test_live_control_follows_its_inputs(shown: list[Any]) -> None:
     rows.value = 2
     kind.value = "a"
     assert shown == ["4 b", "2 b", "2 a"]
+
+
+def refuse(words: str) -> str:
+    if words != "right":
+        raise InputError(f"{words}: not <this>")
+    return words
+
+
+def test_a_line_to_type_into_keeps_what_was_typed_and_says_what_is_wrong(
+    shown: list[Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_last", {})
+    control(refuse, True, words=("right", None))
+    assert (shown, capsys.readouterr().out) == (["right"], "words = right   (live: any)\n")
+    control(refuse, False, words=("right", None))
+    line, _ = shown.pop().children
+    line.value = "wrong"
+    assert isinstance(line, ipywidgets.Text)
+    assert capsys.readouterr().out == "wrong: not <this>\n"
+    control(refuse, False, words=("right", None))  # the cell is run again
+    assert shown.pop().children[0].value == "wrong"
+    control(refuse, False, words=("else", None))  # another cell
+    assert shown.pop().children[0].value == "else"
