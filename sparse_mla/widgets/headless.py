@@ -74,6 +74,6 @@ def control(show: Callable[..., Any], override: bool | None = None, /, **setting
         except SparseMlaError as problem:
             print(problem)
 
-    output = widgets.interactive_output(update, made)  # type: ignore[no-untyped-call]
+    output = widgets.interactive_output(update, made)
     output.layout.min_height = "12em"  # or the page jumps while a picture is drawn
     display(widgets.VBox([*made.values(), output]))  # type: ignore[no-untyped-call]
