@@ -24,8 +24,10 @@ from sparse_mla.gfx950.machine import Memory, launch
 from sparse_mla.gfx950.trace import LDS_PATTERNS
 
 LANES = 64
-INSTRUCTIONS = ("ds_read_b32", "ds_read_b64", "ds_read_b96", "ds_read_b128", "ds_read_b64_tr_b8", "ds_read_b64_tr_b16",
-                "ds_write_b32", "ds_write_b64", "ds_write_b96", "ds_write_b128")  # fmt: skip
+INSTRUCTIONS = {  # VGPRs of a lane's data
+    "ds_read_u16": 1, "ds_read_b32": 1, "ds_read_b64": 2, "ds_read_b96": 3, "ds_read_b128": 4, "ds_read_b64_tr_b8": 2,
+    "ds_read_b64_tr_b16": 2, "ds_write_b16": 1, "ds_write_b32": 1, "ds_write_b64": 2, "ds_write_b96": 3, "ds_write_b128": 4,
+}  # fmt: skip
 _OPERATORS: dict[type, Any] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod,
     ast.LShift: operator.lshift, ast.RShift: operator.rshift, ast.BitAnd: operator.and_, ast.BitOr: operator.or_,
@@ -100,11 +102,10 @@ def lds_access(instruction: str, expression: str, arch: str = "gfx950") -> pd.Da
     if instruction not in INSTRUCTIONS:
         raise InputError(f"instruction {instruction!r}: this shows {', '.join(INSTRUCTIONS)}")
     at = addresses(expression, arch)
-    read, dwords = instruction.startswith("ds_read"), int(instruction.split("_b")[1].split("_")[0]) // 32
-    registers = "v4" if dwords == 1 else f"v[4:{3 + dwords}]"
-    text = _LISTING.format(
-        access=f"{instruction} {registers}, v1" if read else f"{instruction} v1, {registers}", bytes=ARCHES[arch].lds_bytes
-    )
+    last = 3 + INSTRUCTIONS[instruction]
+    data = "v4" if last == 4 else f"v[4:{last}]"
+    operands = f"{data}, v1" if instruction.startswith("ds_read") else f"v1, {data}"
+    text = _LISTING.format(access=f"{instruction} {operands}", bytes=ARCHES[arch].lds_bytes)
     memory = Memory()
     code = decode(parse(f'.amdgcn_target "amdgcn-amd-amdhsa--{arch}"\n{text}')["access"], trace=True)
     done = launch(code, (1,), (LANES,), struct.pack("<Q", memory.map(at.astype(np.uint32), "addresses")), memory, threads=1)
@@ -113,7 +114,7 @@ def lds_access(instruction: str, expression: str, arch: str = "gfx950") -> pd.Da
     executed = next(x for x in done.trace.walk(0, 0) if not isinstance(x, int) and x.pc == pc)
     pattern = [*LDS_PATTERNS[arch]][done.trace.accesses[pc]["pattern"]]
     banks, phase_of = LDS_PATTERNS[arch][pattern]
-    touched = (at % 4 + 4 * dwords - 1) // 4 + 1  # one more where an address is not a multiple of 4
+    touched = (at % 4 + int(done.trace.accesses[pc]["bytes"]) - 1) // 4 + 1  # one more where an address is not a multiple of 4
     frame = pd.DataFrame({"lane": np.repeat(np.arange(LANES), touched), "address": np.repeat(at, touched)})
     frame["dword"] = frame.address // 4 + frame.groupby("lane").cumcount()
     frame["bank"], frame["phase"] = frame.dword % banks, np.repeat(phase_of, touched)

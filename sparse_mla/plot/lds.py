@@ -18,7 +18,7 @@ def runs(numbers: Iterable[int]) -> str:
     return ", ".join(f"{part[0]}" if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)
 
 
-def lds_figure(frame: pd.DataFrame, *, title: str, source: str) -> Figure:
+def passes_figure(frame: pd.DataFrame, *, title: str, source: str) -> Figure:
     """What analyse.lds.lds_access gives. A cell is a dword that a bank hands over; orange edges mark those that had to wait."""
     first = frame.iloc[0]
     passes, needed, banks = int(first.passes), int(first.needed), int(first.banks)

@@ -8,7 +8,7 @@ import pytest
 from sparse_mla.analyse import lds as module
 from sparse_mla.analyse.lds import INSTRUCTIONS, addresses, lds_access
 from sparse_mla.errors import InputError, SparseMlaError
-from sparse_mla.plot.lds import lds_figure, runs
+from sparse_mla.plot.lds import passes_figure, runs
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,7 @@ from sparse_mla.plot.lds import lds_figure, runs
         ("ds_write_b32", "4 * lane", 2, 2),
         ("ds_write_b32", "128 * lane", 64, 2),  # stores go over 32 banks
         ("ds_read_b64", "8 * lane", 2, 2),
+        ("ds_read_u16", "8192 * (lane // 16) + 2 * (lane % 16)", 4, 1),  # 16 columns of 2 bytes in each of four rows
         ("ds_read_b128", "16 * lane", 4, 4),
         ("ds_read_b128", "1024 * (lane % 16) + 16 * (lane // 16)", 32, 4),  # 16 rows of 1,024 bytes, four columns
         ("ds_read_b128", "1056 * (lane % 16) + 16 * (lane // 16)", 4, 4),  # padded by 32 bytes; 16 would not do
@@ -33,7 +34,7 @@ def test_passes_are_those_of_the_executed_access(instruction: str, expression: s
     assert set(frame.kind) == {"emulated"}
     # in a pass a bank hands over one dword
     assert (frame.groupby(["served", "bank"]).dword.nunique() == 1).all()
-    figure = lds_figure(frame, title="t", source="s")
+    figure = passes_figure(frame, title="t", source="s")
     assert ("in place of" in figure.finding) == (passes > needed)
     assert len(figure.table) == passes
 
@@ -44,7 +45,7 @@ def test_any_address_agrees_with_execution() -> None:
     for a, b, c, d in rng.integers(0, 999, (40, 4)).tolist():
         for instruction in INSTRUCTIONS:
             frame = lds_access(instruction, f"({a} * lane ^ {b} * (lane // {1 + c % 9})) % {64 + d} * {1 + c % 5}")
-            assert (frame.groupby("lane").dword.nunique() >= int(instruction.split("_b")[1].split("_")[0]) // 32).all()
+            assert (frame.groupby("lane").dword.nunique() >= INSTRUCTIONS[instruction]).all()
 
 
 def test_a_wrong_table_of_phases_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
