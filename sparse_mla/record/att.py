@@ -26,9 +26,8 @@ import numpy as np
 import pandas as pd
 
 from sparse_mla.errors import RecordingError
-from sparse_mla.record.rocprof_csv import marked, unmarked
-from sparse_mla.record.schema import TABLES, Manifest, Recording
-from sparse_mla.record.store import read_json
+from sparse_mla.record.inputs import read_json
+from sparse_mla.record.schema import TABLES, Manifest, Recording, marked, unmarked
 from sparse_mla.record.trace import STATES, recount, states, timeline, waits
 
 VERSION = "3.0.0"

@@ -15,8 +15,7 @@ import numpy as np
 import pandas as pd
 
 from sparse_mla.errors import InputError
-from sparse_mla.record.rocprof_csv import marked
-from sparse_mla.record.schema import CATEGORIES, CAUSES, Recording
+from sparse_mla.record.schema import CATEGORIES, CAUSES, Recording, marked
 
 Event = dict[str, Any]
 

@@ -15,12 +15,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sparse_mla.errors import RecordingError
+from sparse_mla.record.agents import ROCPROF, choose
 from sparse_mla.record.counters import COUNTERS
-from sparse_mla.record.rocprof_csv import marked, unmarked
-from sparse_mla.record.schema import TABLES, Manifest, Recording
+from sparse_mla.record.schema import TABLES, Manifest, Recording, Skips, joined, marked, unmarked
 
 # Tables and their columns behind `id` and `guid`: integers, `$` text, `%` real. All but the first three end in `extdata`.
 _TABLES = """
@@ -144,11 +145,19 @@ sgpr=sgpr_count agent=agent_log_index queue=queue_id stream=stream_id process=pi
 kernel_id=kernel_id
 """
 _DISPATCH = dict(pair.split("=") for pair in _DISPATCH_TEXT.split())
+_COUNTER = {"dispatch": "dispatch_id", "name": "counter_name", "value": "value"}
+# Views of what is neither: columns of `spans` and theirs. Copies and allocations have more.
+_CALL = {"category": "category", "name": "name", "start": "start", "end": "end", "process": "pid", "thread": "tid"}
+_CALL |= {"correlation": "stack_id"}
+_PLACED = _CALL | {"stream": "stream_id", "queue": "queue_id", "bytes": "size"}
+_SPANS = {
+    "regions": _CALL,
+    "memory_copies": _PLACED | {"agent": "dst_agent_log_index", "source": "src_agent_log_index"},
+    "memory_allocations": _PLACED | {"name": "type", "agent": "agent_log_index"},
+}
+NUMBERS = {ours: theirs for ours, theirs in ROCPROF.items() if ours not in ("arch", "product")}  # in an agent's `extdata`
+_FETCHED = 20_000
 _EXTRA = ("begin_cycle", "end_cycle", "low", "high")  # columns that go into a dispatch's `extdata`
-_DEVICE = {  # of an agent's `extdata`
-    "target": "gfx_target_version", "xcds": "num_xcc", "cus": "cu_count", "ses": "array_count", "mhz": "max_engine_clk_fcompute",
-    "lds_kb": "lds_size_in_kb",
-}  # fmt: skip
 _STEPS = 1_000_000  # of SQLite's machine between looks at whether a query of a foreign file goes on for too long
 _LOOKS = 100  # and one more for every _BYTES of the file
 _BYTES = 100_000
@@ -226,7 +235,7 @@ def write(recording: Recording, folder: str | Path, prefix: str = "") -> list[Pa
                 "info_agent", d.get("agent", 0), nid=1, pid=pid, type="GPU", absolute_index=d.get("agent", 0),
                 logical_index=d.get("agent", 0), type_index=0, name=device.get("arch", ""), vendor_name="AMD",
                 product_name=marked(str(device.get("product", "")), kind),
-                extdata=json.dumps({theirs: device[ours] for ours, theirs in _DEVICE.items() if ours in device} | {"kind": kind}),
+                extdata=json.dumps({theirs: device[ours] for ours, theirs in NUMBERS.items() if ours in device} | {"kind": kind}),
             )  # fmt: skip
             queue = once("info_queue", d.get("queue", 0), nid=1, pid=pid, name=f"Queue {d.get('queue', 0)}")
             stream = once("info_stream", d.get("stream", 0), nid=1, pid=pid, name=f"Stream {d.get('stream', 0)}")
@@ -289,11 +298,11 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def read(path: str | Path) -> Recording:
-    """The dispatches and counters of one process. `path`: a database, or a folder with exactly one.
+    """The dispatches, counters and other spans of one process. `path`: a database, or a folder with exactly one.
 
-    Raises RecordingError, naming file, view and column, for what cannot be read.
+    Raises RecordingError, naming file, view, row and column, for what cannot be read.
     """
-    path = Path(path)
+    path, skips = Path(path), Skips()
     if path.is_dir():
         found = sorted(path.rglob("*.db"))
         if len(found) != 1:
@@ -303,38 +312,94 @@ def read(path: str | Path) -> Recording:
         about = {row["tag"]: row["value"] for row in db.execute("SELECT tag, value FROM rocpd_metadata")}
         if not str(about.get("schema_version", "")).startswith("3"):
             raise RecordingError(f"{path}: schema_version is {about.get('schema_version')!r}; this version reads 3")
-        kernels = [dict(row) for row in db.execute("SELECT * FROM kernels ORDER BY start, dispatch_id")]
-        if (guids := len({row.get("guid") for row in kernels})) > 1:
-            raise RecordingError(f"{path}: kernels has {guids} processes; read their files one by one")
-        extra = {row["dispatch_id"]: _json(row["extdata"], path) for row in db.execute("SELECT * FROM rocpd_kernel_dispatch")}
+        kernels = db.execute("SELECT * FROM kernels ORDER BY start, dispatch_id")
+        if "guid" in {column[0] for column in kernels.description}:
+            (guids,) = db.execute("SELECT COUNT(DISTINCT guid) FROM kernels").fetchone()
+            if guids > 1:
+                raise RecordingError(f"{path}: kernels has {guids} processes; read their files one by one")
+        dispatches = _columns(kernels, "dispatches", _DISPATCH, f"{path}: view kernels")
+        (rows,) = db.execute("SELECT COUNT(*) FROM rocpd_kernel_dispatch").fetchone()
+        if rows != len(dispatches):
+            skips.add(
+                path,
+                "dispatches that the view kernels leaves out: a name or an agent of theirs is missing",
+                1,
+                rows - len(dispatches),
+            )
+        extra = {
+            row["dispatch_id"]: _json(row["extdata"], path)
+            for row in db.execute("SELECT dispatch_id, extdata FROM rocpd_kernel_dispatch WHERE extdata <> '{}'")
+        }
         kinds = {
             row["name"]: _json(row["extdata"], path).get("kind", "measured") for row in db.execute("SELECT * FROM rocpd_info_pmc")
         }
-        counters = list(db.execute("SELECT dispatch_id, counter_name, value FROM counters_collection ORDER BY dispatch_id, id"))
-        agents = list(db.execute("SELECT * FROM rocpd_info_agent WHERE type = 'GPU' ORDER BY id"))
-    rows = []
-    for i, kernel in enumerate(kernels):
-        if missing := [theirs for theirs in _DISPATCH.values() if theirs not in kernel]:
-            raise RecordingError(f"{path}: view kernels lacks column {missing[0]}")
-        row = {ours: kernel[theirs] for ours, theirs in _DISPATCH.items() if kernel[theirs] is not None}
-        row |= {
-            name: x for name, x in extra.get(row.get("dispatch"), {}).items() if name in _EXTRA and isinstance(x, int | float)
-        }
-        if not isinstance(row.get("kernel"), str) or not all(isinstance(row.get(x), int) for x in ("dispatch", "start", "end")):
-            raise RecordingError(f"{path}: row {i} of kernels has no name, dispatch_id, start or end")
-        row["kernel"], row["kind"] = unmarked(row["kernel"])
-        rows.append(row)
-    frame = pd.DataFrame(rows).dropna(axis="columns") if rows else TABLES["dispatches"].frame()
-    kind = frame.pop("kind")[0] if rows else "measured"
-    values = [
-        (d, name, float(value), kinds.get(name, "measured")) for d, name, value in counters if isinstance(value, int | float)
-    ]
-    device = _device(agents[0], path) if agents else {}
-    manifest = Manifest({"dispatches": kind, "counters": kind}, device, tool="rocprofv3")
+        counted = db.execute(
+            "SELECT dispatch_id, counter_name, value FROM counters_collection WHERE value IS NOT NULL ORDER BY dispatch_id, id"
+        )
+        counters = _columns(counted, "counters", _COUNTER, f"{path}: view counters_collection")
+        agents = [
+            _json(row["extdata"], path)
+            | {
+                "name": row["name"],
+                "product_name": row["product_name"],
+                "type": row["type"],
+                "logical_node_id": row["logical_index"],
+            }
+            for row in db.execute("SELECT * FROM rocpd_info_agent ORDER BY id")
+        ]
+        views = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'view'")}
+        spans = [
+            _columns(db.execute(f"SELECT * FROM {view} ORDER BY start"), "spans", columns, f"{path}: view {view}")
+            for view, columns in _SPANS.items()
+            if view in views
+        ]
+    names = {name: unmarked(name) for name in dispatches["kernel"].unique()}
+    kind = next(iter({kind for _, kind in names.values()}), "measured")
+    dispatches["kernel"] = dispatches["kernel"].map({name: found for name, (found, _) in names.items()})
+    for column in _EXTRA:
+        values = [extra.get(d, {}).get(column) for d in dispatches["dispatch"]] if extra else []
+        if values and all(isinstance(x, int | float) for x in values):
+            dispatches[column] = values
+    counters["kind"] = counters["name"].map(kinds).fillna("measured")
+    tables = {"dispatches": dispatches, "counters": counters, "spans": joined(spans, -1) if spans else None}
+    tables = {name: frame for name, frame in tables.items() if frame is not None and len(frame)}
+    used = int(dispatches["agent"].iloc[0]) if "agent" in dispatches and len(dispatches) else None
+    device = choose(agents, used, str(path), skips)
+    manifest = Manifest(dict.fromkeys(tables, "measured") | {"dispatches": kind, "counters": kind}, device, tool="rocprofv3")
     if "sparse_mla" in about:
         manifest = Manifest.from_dict(_json(about["sparse_mla"], path), f"{path}: sparse_mla")
-    return Recording(
-        manifest, {"dispatches": frame, "counters": pd.DataFrame(values, columns=["dispatch", "name", "value", "kind"])}
+    return Recording(manifest, tables, tuple(skips))
+
+
+def _columns(cursor: sqlite3.Cursor, table: str, columns: dict[str, str], where: str) -> pd.DataFrame:
+    """The rows of a query as columns of `table`, in pieces: a row as objects takes twenty times what its numbers do.
+
+    `columns`: column of ours and of theirs. An optional one that is missing somewhere is left out; in `spans`, -1.
+    """
+    there = {column[0]: i for i, column in enumerate(cursor.description)}
+    known = {column.name: column for column in TABLES[table].columns}
+    if missing := [theirs for ours, theirs in columns.items() if theirs not in there and not known[ours].optional]:
+        raise RecordingError(f"{where} lacks column {missing[0]}")
+    pieces: dict[str, list[Any]] = {ours: [] for ours, theirs in columns.items() if theirs in there}
+    done = 0
+    while rows := cursor.fetchmany(_FETCHED):
+        for ours in list(pieces):
+            values = [row[there[columns[ours]]] for row in rows]
+            column = known[ours]
+            if column.optional and None in values:
+                if table != "spans":
+                    del pieces[ours]
+                    continue
+                values = [-1 if value is None else value for value in values]
+            allowed = {"text": str, "int": int, "float": int | float}[column.dtype]
+            if bad := next(((i, x) for i, x in enumerate(values) if not isinstance(x, allowed)), None):
+                kind = "text" if column.dtype == "text" else "a number"
+                raise RecordingError(f"{where}, row {done + bad[0] + 1}, column {columns[ours]}: {bad[1]!r:.60} is not {kind}")
+            dtype = {"text": object, "int": np.int64, "float": np.float64}[column.dtype]
+            pieces[ours].append(np.array(values, dtype))
+        done += len(rows)
+    return pd.DataFrame(
+        {ours: np.concatenate(some) for ours, some in pieces.items()} if done else {c: [] for c in pieces}, copy=False
     )
 
 
@@ -346,9 +411,3 @@ def _json(text: Any, path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise RecordingError(f"{path}: {text!r:.60} is not a JSON object")
     return data
-
-
-def _device(agent: sqlite3.Row, path: Path) -> dict[str, Any]:
-    more = _json(agent["extdata"], path)
-    found = {ours: more[theirs] for ours, theirs in _DEVICE.items() if isinstance(more.get(theirs), int | float)}
-    return {"arch": str(agent["name"]), "product": unmarked(str(agent["product_name"]))[0]} | found

@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import csv
 import math
-import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+from sparse_mla.record.from_csv import read
+from sparse_mla.record.schema import Recording, marked
 
-from sparse_mla.errors import RecordingError
-from sparse_mla.record.schema import KINDS, Manifest, Recording
+__all__ = ["read", "write"]
 
-# Columns of the files and the column of `dispatches` or `counters` behind each; `=...` is fixed. Where several names are given,
-# the first is written and the others, which older versions use, are read.
+# Columns of the files that are written, and the column of `dispatches` or `counters` behind each; `=...` is fixed.
 _SHARED = """
-LDS_Block_Size,Group_Segment_Size     lds
-Scratch_Size,Private_Segment_Size     scratch
+LDS_Block_Size                        lds
+Scratch_Size                          scratch
 VGPR_Count                            vgpr
 Accum_VGPR_Count                      agpr
 SGPR_Count                            sgpr
@@ -81,23 +78,10 @@ Product_Name product Model_Name =
 """
 _AGENT = _AGENT_TEXT.split()
 _LDS_GRANULE = 512
-_NEEDED = ("dispatch", "kernel", "name", "value")
-_MARK = re.compile(rf" \[({'|'.join(KINDS)})\]$")
 
 
-def marked(name: str, kind: str) -> str:
-    """`name` with the mark of its kind, which a measured one does not need."""
-    return name if kind == "measured" else f"{name} [{kind}]"
-
-
-def unmarked(name: str) -> tuple[str, str]:
-    """A name without its mark, and its kind."""
-    m = _MARK.search(name)
-    return (name[: m.start()], m[1]) if m else (name, "measured")
-
-
-def _columns(text: str) -> list[tuple[list[str], str]]:
-    return [(names.split(","), column) for names, column in (line.split() for line in text.strip().splitlines())]
+def _columns(text: str) -> list[tuple[str, str]]:
+    return [(name, column) for name, column in (line.split() for line in text.strip().splitlines())]
 
 
 def write(recording: Recording, folder: str | Path, prefix: str = "") -> list[Path]:
@@ -121,7 +105,7 @@ def write(recording: Recording, folder: str | Path, prefix: str = "") -> list[Pa
     for name, (text, content) in files.items():
         columns = _columns(text)
         lines = [[_cell(row, column) for _, column in columns] for row in content]
-        done += _write(folder / f"{prefix}_{name}.csv", [names[0] for names, _ in columns], lines)
+        done += _write(folder / f"{prefix}_{name}.csv", [name for name, _ in columns], lines)
     total = sum(d["end"] - d["start"] for d in rows.values())
     for name, group in (("kernel_stats", "kernel"), ("domain_stats", "")):
         lines = []
@@ -169,119 +153,3 @@ class _Plain(float):
         return short if float(short) == self else repr(float(self))
 
     __repr__ = __str__
-
-
-def read(folder: str | Path) -> Recording:
-    """The dispatches, counters and the first GPU of every rocprofv3 CSV file below `folder`: one run, in any number of passes.
-
-    Raises RecordingError, naming file, row and column, for what cannot be read, for a folder without such files, and for files
-    that are not of one run: the same dispatch twice, or under two names.
-    """
-    folder = Path(folder)
-    traces, counts = sorted(folder.rglob("*kernel_trace.csv")), sorted(folder.rglob("*counter_collection.csv"))
-    if not traces and not counts:
-        raise RecordingError(f"{folder} has no *_kernel_trace.csv and no *_counter_collection.csv")
-    dispatches: dict[int, dict[str, Any]] = {}
-    counters: list[dict[str, Any]] = []
-    kinds: set[str] = set()
-    seen: dict[Any, Path] = {}
-
-    def once(key: Any, path: Path, what: str) -> None:
-        if seen.setdefault(key, path) != path:
-            raise RecordingError(f"{path} and {seen[key]} both have {what}; read the runs one by one")
-
-    for path in traces:
-        for row in _rows(path, _TRACE):
-            if "start" not in row or "end" not in row:
-                raise RecordingError(f"{path} lacks column Start_Timestamp or End_Timestamp")
-            row["kernel"], kind = unmarked(row["kernel"])
-            once(row["dispatch"], path, f"dispatch {row['dispatch']}")
-            dispatches[row["dispatch"]] = row
-            kinds.add(kind)
-    for path in counts:
-        for row in _rows(path, _COUNTERS):
-            row = {"start": 0, "end": 0} | row  # the first versions wrote counters without times
-            row["kernel"], row["kind"] = unmarked(row["kernel"])
-            once((row["dispatch"], row["name"]), path, f"{row['name']} of dispatch {row['dispatch']}")
-            if (known := dispatches.get(row["dispatch"])) and known["kernel"] != row["kernel"]:
-                names = f"{row['kernel']:.60}, before {known['kernel']:.60}"
-                raise RecordingError(f"{path}: dispatch {row['dispatch']} is {names}; read the runs one by one")
-            counters.append({key: row.pop(key) for key in ("name", "value", "kind")} | {"dispatch": row["dispatch"]})
-            if not traces:
-                kinds.add(counters[-1]["kind"])
-            if not traces or row["dispatch"] in dispatches:  # what the trace does not know: the process
-                dispatches[row["dispatch"]] = row | dispatches.get(row["dispatch"], {})
-    device = next((d for path in sorted(folder.rglob("*agent_info*.csv")) for d in _agents(path)), {})
-    if len(kinds - {"emulated"}) > 1:
-        raise RecordingError(f"{folder}: kernels of several kinds: {', '.join(sorted(kinds))}; read their folders one by one")
-    kind = max(kinds, default="measured", key=lambda k: k != "emulated")
-    frame = pd.DataFrame(list(dispatches.values())).dropna(axis="columns")
-    tables = {"dispatches": _integers(frame), "counters": pd.DataFrame(counters) if counters else None}
-    kinds_of = {"dispatches": kind, "counters": kind}
-    return Recording(Manifest(kinds_of, device, tool="rocprofv3"), {k: v for k, v in tables.items() if v is not None})
-
-
-def _integers(frame: pd.DataFrame) -> pd.DataFrame:
-    return frame.astype({name: "int64" for name in frame if frame[name].dtype.kind == "f"})
-
-
-def _lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """The rows of a CSV file with their line numbers."""
-    try:
-        with path.open(newline="", encoding="utf-8", errors="strict") as file:
-            reader = csv.DictReader(file)
-            for row in reader:
-                if None in row or None in row.values():
-                    raise RecordingError(f"{path}, line {reader.line_num}: {len(reader.fieldnames or ())} columns are named")
-                yield reader.line_num, row
-    except (UnicodeDecodeError, csv.Error) as problem:
-        raise RecordingError(f"{path} is not CSV: {problem}") from None
-
-
-def _rows(path: Path, text: str) -> Iterator[dict[str, Any]]:
-    known: list[tuple[str, str]] = []
-    for number, line in _lines(path):
-        if not known:
-            there = [(next((name for name in names if name in line), ""), column) for names, column in _columns(text)]
-            known = [(name, column) for name, column in there if name and not column.startswith("=")]
-            if lost := [names[0] for names, c in _columns(text) if c in _NEEDED and c not in {column for _, column in known}]:
-                raise RecordingError(f"{path} lacks column {lost[0]}")
-        row: dict[str, Any] = {}
-        for name, column in known:
-            try:
-                row[column] = _value(column, line[name])
-            except (ValueError, OverflowError):
-                raise RecordingError(f"{path}, line {number}, column {name}: {line[name]!r:.60} is not a number") from None
-        yield row
-
-
-def _value(column: str, text: str) -> Any:
-    if column in ("kernel", "name"):
-        return text
-    if column == "value":
-        return float(text)
-    if column == "agent":  # a plain number before ROCm 7
-        text = text.removeprefix("Agent ").removeprefix("GPU ")
-    if text.isascii() and text.removeprefix("-").isdigit():
-        if not -(2**63) <= (number := int(text)) < 2**63:
-            raise OverflowError(text)
-        return number
-    value = float(text)
-    if not value.is_integer() or abs(value) >= 2**53:  # a spreadsheet's rounding: too coarse for a time
-        raise ValueError(text)
-    return int(value)
-
-
-def _agents(path: Path) -> Iterator[dict[str, Any]]:
-    for number, line in _lines(path):
-        if line.get("Agent_Type") != "GPU":
-            continue
-        device: dict[str, Any] = {}
-        for name, what in zip(_AGENT[::2], _AGENT[1::2], strict=True):
-            if not what.startswith("=") and what != "simds" and (text := line.get(name)):
-                try:
-                    device[what] = text if what in ("arch", "product") else float(text) if what == "mhz" else int(text)
-                except ValueError:
-                    raise RecordingError(f"{path}, line {number}, column {name}: {text!r:.60} is not a number") from None
-        device["product"] = unmarked(device.get("product", ""))[0]
-        yield device

@@ -7,7 +7,8 @@ clocks, in a dispatch's own clock base.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any
@@ -18,9 +19,23 @@ import pandas as pd
 from sparse_mla.errors import RecordingError
 from sparse_mla.gfx950.timing.model import CAUSES
 
-__all__ = ["CATEGORIES", "CAUSES", "FORMAT", "KINDS", "TABLES", "Column", "Manifest", "Recording", "Table", "same"]
+__all__ = [
+    "CATEGORIES",
+    "CAUSES",
+    "FORMAT",
+    "KINDS",
+    "TABLES",
+    "Column",
+    "Manifest",
+    "Recording",
+    "Skipped",
+    "Skips",
+    "Table",
+    "same",
+]
 
 FORMAT = 1
+SHOWN = 20  # launches that a recording in words names
 KINDS = ("measured", "emulated", "modelled", "published")
 # What a thread trace calls an instruction, by its number there. A matrix instruction is VALU; JUMP is a taken branch, NEXT one
 # that was not; IMMED are s_nop, s_waitcnt and s_barrier; MESSAGE is s_endpgm.
@@ -38,6 +53,8 @@ dispatches: one kernel launch
   workgroup_x    int?   items   size of a workgroup
   workgroup_y    int?   items
   workgroup_z    int?   items
+  grid_items     int?   items   all of the grid, of a workgroup: where only the products are known
+  group_items    int?   items
   lds            int?   bytes   of a workgroup, as the launch asked
   scratch        int?   bytes   of a work-item
   vgpr           int?   -       architectural vector registers of a lane
@@ -60,6 +77,7 @@ counters: one counter of one dispatch, summed over its instances
   name           text   -       as rocprofv3 names it; `counters.COUNTERS` says what it means
   value          float  -       in the counter's own unit
   kind           text   -       measured, emulated (counted exactly), modelled
+  unit           text?  -       where the tool says it
 
 instructions: one static instruction of one dispatch, over the traced waves
   dispatch       int    -
@@ -76,6 +94,8 @@ instructions: one static instruction of one dispatch, over the traced waves
   stall          int    cycles  from the moment it could have been next to its issue
   idle           int    cycles  in front of it when the wave had nothing to issue
   executed       int?   -       times executed by all waves of the launch
+  issued         int?   -       samples of the program counter that found it issued, and not
+  stalled        int?   -
   CAUSES         int?   cycles  time of all waves by cause; together latency + idle of all waves
 
 waves: one wave
@@ -135,6 +155,46 @@ clocks: shader clock and host clock at the same moment
 sources: texts that instructions come from
   path           text   -
   text           text   -
+
+spans: what else took time: calls of an API, copies, operators, a user's ranges
+  category       text   -       as the tool calls it: HIP_RUNTIME_API_EXT, MEMORY_COPY, cpu_op, ...
+  name           text   -
+  start          int    ns      on the clock of `dispatches`
+  end            int    ns
+  process        int?   -       numbers; -1 where this one has none
+  thread         int?   -
+  correlation    int?   -       that of the launch or copy that it caused
+  agent          int?   -       device that it was on, or to which it copied
+  source         int?   -       device from which it copied
+  stream         int?   -
+  queue          int?   -
+  bytes          int?   bytes   copied or allocated
+
+samples: the program counter of a wave at one moment
+  time           int    ns
+  dispatch       int    -
+  text           text   -       the instruction, and where in the sources
+  where          text   -
+  lanes          int    -       active ones
+  correlation    int?   -
+  issued         int?   -       1: it was issued then
+  category       text?  -       as the tool calls them: kind of instruction, why it was not issued
+  reason         text?  -
+  waves          int?   -       on its SIMD then
+
+series: a value over the time of one dispatch, of one compute unit
+  dispatch       int    -
+  se             int    -
+  cu             int    -
+  time           int    cycles
+  name           text   -
+  value          int    -       since the row before
+
+summaries: what a tool summed up: one figure of one name
+  name           text   -       kernel, function or device
+  path           text?  -       what it was called from, outermost first, with " / " between
+  metric         text   -       as the tool calls it
+  value          float  -
 """
 _DTYPES = {"int": np.dtype(np.int64), "float": np.dtype(np.float64), "text": np.dtype(object)}
 
@@ -155,14 +215,15 @@ class Column:
             if not all(isinstance(value, str) for value in values):
                 bad = next(i for i, value in enumerate(values) if not isinstance(value, str))
                 raise RecordingError(f"{where}: row {bad} of column {self.name} is not text")
-            return pd.Series(list(values), dtype=object).to_numpy()
+            whole = isinstance(values, pd.Series) and values.dtype == object
+            return values.to_numpy() if whole else pd.Series(list(values), dtype=object).to_numpy()
         found = np.asarray(values)
         if found.size == 0:
             return np.zeros(0, _DTYPES[self.dtype])
         allowed = "biu" if self.dtype == "int" else "biuf"
         if found.dtype.kind not in allowed:
             raise RecordingError(f"{where}: column {self.name} is {found.dtype}; it holds {self.dtype}")
-        return found.astype(_DTYPES[self.dtype])
+        return found.astype(_DTYPES[self.dtype], copy=False)
 
 
 @dataclass(frozen=True)
@@ -184,7 +245,8 @@ class Table:
             raise RecordingError(f"{where} has a column {unknown[0]}; it may have {', '.join(c.name for c in self.columns)}")
         if missing := [c.name for c in self.columns if not c.optional and c.name not in given]:
             raise RecordingError(f"{where} lacks column {missing[0]}")
-        return pd.DataFrame({c.name: c.array(given[c.name], where) for c in self.columns if c.name in given})
+        # Not copied: a trace of a gigabyte would be there twice. Nothing writes into a recording's frames.
+        return pd.DataFrame({c.name: c.array(given[c.name], where) for c in self.columns if c.name in given}, copy=False)
 
 
 def _parse(text: str) -> dict[str, Table]:
@@ -248,12 +310,41 @@ class Manifest:
                 raise RecordingError(f"{where}: kinds has {place}: {kind!r}; a kind of a table is one of {', '.join(KINDS)}")
 
 
+@dataclass(frozen=True)
+class Skipped:
+    """Rows of a file that no table has, and why. `first`: the first of them, as errors count; 0 for a whole file or column."""
+
+    file: str
+    reason: str
+    rows: int
+    first: int = 0
+
+    def __str__(self) -> str:
+        rows = f"{self.rows:,} row{'s' * (self.rows != 1)}, the first {self.first}: " if self.first else ""
+        return f"{self.file}: {rows}{self.reason}"
+
+
+class Skips:
+    """Collects them while a reader reads: one for each file and reason."""
+
+    def __init__(self) -> None:
+        self.found: dict[tuple[str, str], list[int]] = {}
+
+    def add(self, path: object, reason: str, first: int = 0, rows: int = 1) -> None:
+        self.found.setdefault((str(path), reason), [0, first])[0] += rows
+
+    def __iter__(self) -> Iterator[Skipped]:
+        return (Skipped(file, reason, *numbers) for (file, reason), numbers in self.found.items())
+
+
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """A run as written down: `recording["events"]` is a frame with the columns of TABLES. Tables left out are empty."""
+    """A run as written down: `recording["events"]` is a frame with the columns of TABLES. Tables left out are empty.
+    `skipped` says which rows of the files it was read from are not in it."""
 
     manifest: Manifest
     tables: Mapping[str, pd.DataFrame] = field(repr=False)
+    skipped: tuple[Skipped, ...] = ()
 
     def __post_init__(self) -> None:
         if unknown := set(self.tables) - set(TABLES):
@@ -283,15 +374,41 @@ class Recording:
         head = [f"{m.kernel or 'recording'} on {m.device.get('product', m.device.get('name', 'an unknown device'))}"]
         head += [
             f"  {row.kernel}: {(row.end - row.start) / 1000:.2f} us ({self.kind('dispatches')})"
-            for row in dispatches.itertuples()
+            for row in dispatches.head(SHOWN).itertuples()
         ]
+        head += [f"  ... and {len(dispatches) - SHOWN:,} more launches"] if len(dispatches) > SHOWN else []
         kinds = {name: self.kind(name) for name in self.tables} | {"counters": ", ".join(sorted(set(self["counters"].kind)))}
-        return "\n".join([*head, *(f"  {len(f):9,} {name} ({kinds[name]})" for name, f in self.tables.items() if len(f))])
+        rows = [f"  {len(f):9,} {name} ({kinds[name]})" for name, f in self.tables.items() if len(f)]
+        return "\n".join([*head, *rows, *(f"  not read: {one}" for one in self.skipped)])
 
     def _repr_html_(self) -> str:
         from html import escape
 
         return f"<pre>{escape(str(self))}</pre>"
+
+
+_MARK = re.compile(rf" \[({'|'.join(KINDS)})\]$")
+
+
+def marked(name: str, kind: str) -> str:
+    """`name` with the mark of its kind, which a measured one does not need."""
+    return name if kind == "measured" else f"{name} [{kind}]"
+
+
+def unmarked(name: str) -> tuple[str, str]:
+    """A name without its mark, and its kind."""
+    m = _MARK.search(name)
+    return (name[: m.start()], m[1]) if m else (name, "measured")
+
+
+def joined(parts: list[pd.DataFrame], missing: int | None = None) -> pd.DataFrame:
+    """All rows; a column that some parts lack is filled with `missing`, or left out where that is None."""
+    if len(parts) == 1:
+        return parts[0]
+    shared = [
+        c for c in dict.fromkeys(c for part in parts for c in part) if missing is not None or all(c in part for part in parts)
+    ]
+    return pd.concat([part.reindex(columns=shared, fill_value=missing) for part in parts], ignore_index=True)
 
 
 def same(a: pd.DataFrame, b: pd.DataFrame) -> bool:

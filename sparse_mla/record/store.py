@@ -17,6 +17,7 @@ import pandas as pd
 
 from sparse_mla.errors import RecordingError
 from sparse_mla.files import folder as profiles
+from sparse_mla.record.inputs import read_json
 from sparse_mla.record.schema import TABLES, Manifest, Recording, Table
 
 LIMIT = 1 << 30  # bytes of one table when unpacked; a small file may claim to hold more than any machine has
@@ -74,16 +75,6 @@ def kept(kernel: str, case: str, device: str = "mi355x") -> Recording:
         there = ", ".join(str(found.parent.relative_to(root)) for found in sorted(root.rglob("manifest.json")))
         raise RecordingError(f"no recording {path.relative_to(root)} is kept; there are: {there or 'none'}")
     return load(path)
-
-
-def read_json(path: Path) -> Any:
-    """A JSON file of a recording. Raises RecordingError where it is missing or is not JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RecordingError(f"{path} is missing; a recording has it") from None
-    except (ValueError, RecursionError) as problem:  # UnicodeDecodeError is a ValueError
-        raise RecordingError(f"{path} is not JSON: {problem}") from None
 
 
 def _arrays(table: Table, frame: pd.DataFrame) -> dict[str, np.ndarray]:
