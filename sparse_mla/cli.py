@@ -17,6 +17,7 @@ from sparse_mla.errors import InputError, KernelFault, SparseMlaError
 
 TOUR_FOLDER = "build/tour"
 NOTEBOOK_FOLDER = "build/notebooks"
+PROFILE_FOLDER = "build/profile"
 
 
 def _show(data: Any, as_json: bool, text: Callable[[], object] | None = None) -> None:
@@ -81,6 +82,54 @@ def _record(args: argparse.Namespace) -> None:
     files = import_module(f"sparse_mla.record.{name}").write(recording, args.out)
     where = {"files": [str(file) for file in files]}
     _show(recording.manifest.as_dict() | where, args.json, lambda: "\n".join([str(recording), *where["files"]]))
+
+
+def _profile(args: argparse.Namespace) -> None:
+    from sparse_mla.record import capture
+
+    problem = _problem(args)
+    if not args.dry_run:
+        made = capture.capture(args.kernel, out=args.out, on=args.on, timeout=args.timeout, **problem)
+        _show(made.manifest.as_dict(), args.json, lambda: f"{made}\nwritten to {args.out}")
+        return
+    on, arch = capture.here()
+    on = on if args.on == "auto" else args.on
+    if on == "emulator":
+        raise InputError("no GPU here: the emulator would record; `--on rocm` or `--on nvidia` shows what would run there")
+    planned = capture.steps(args.kernel, out=Path(args.out) / "raw", on=on, arch=arch, **problem)
+    data = [{"name": x.name, "command": x.command, "input_file": str(x.input_file), "input": x.input} for x in planned]
+    _show(data, args.json, lambda: "\n".join(map(str, planned)))
+
+
+def _profiles(args: argparse.Namespace) -> int:
+    from sparse_mla.record import profiles
+
+    if args.action == "show":
+        if args.path is None:
+            raise InputError("name a profile; `sparse-mla profiles list` lists them")
+        text = profiles.show(args.path)
+        _show({"path": args.path, "text": text}, args.json, lambda: text)
+    elif args.action == "list":
+        _show(profiles.entries(), args.json)
+    elif args.action == "verify":
+        problems = list(profiles.verify())
+        _show({"problems": problems}, args.json, lambda: "\n".join(problems) or "all profiles are whole")
+        return int(bool(problems))
+    else:
+        from sparse_mla.analyse import serving
+
+        for path in profiles.renew():
+            print(path, flush=True)
+        print(serving.renew())
+    return 0
+
+
+def _serving(args: argparse.Namespace) -> None:
+    from sparse_mla.analyse import serving
+
+    points = serving.gains()
+    shares = serving.shares(points, serving.attention(), scale=serving.calibration())
+    _show(json.loads(shares.to_json(orient="records")), args.json, serving.arithmetic)
 
 
 def _time(args: argparse.Namespace) -> None:
@@ -268,6 +317,20 @@ def parser() -> argparse.ArgumentParser:
     written.add_argument("--out", required=True, metavar="FOLDER", help="where the recording goes")
     formats = "native (default), or what rocprofv3 writes (csv, rocpd, att), or a timeline for Perfetto (chrome)"
     written.add_argument("--format", choices=tuple(FORMATS), default="native", help=formats)
+
+    profiled = add(
+        "profile", _profile, "profile a kernel on the GPU that is here, or record it on the emulator where there is none"
+    )
+    _takes_problem(profiled)
+    profiled.add_argument("--out", default=PROFILE_FOLDER, metavar="FOLDER", help=f"where it goes (default {PROFILE_FOLDER})")
+    profiled.add_argument("--on", choices=("auto", "rocm", "nvidia", "emulator"), default="auto", help="by which tools")
+    profiled.add_argument("--timeout", type=positive, default=300, metavar="S", help="seconds for each run (default 300)")
+    profiled.add_argument("--dry-run", action="store_true", help="print the commands and their input files instead")
+
+    shelf = add("profiles", _profiles, "list, show or verify the profiles of the project, or make the emulated ones again")
+    shelf.add_argument("action", choices=("list", "show", "verify", "renew"))
+    shelf.add_argument("path", nargs="?", help="of `show`: as `list` has it")
+    add("serving", _serving, "what the decode kernel is worth in serving: published gains beside modelled times")
 
     timed = add("time", _time, "model how long a kernel takes on a device, and what it waits for")
     _takes_problem(timed)

@@ -11,6 +11,7 @@ position input + output / 2. Layer counts of V4-Pro: ATOM pull request 1865 (30 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -175,5 +176,12 @@ def hidden(points: pd.DataFrame) -> list[str]:
     ]
 
 
+def renew() -> Path:
+    """Models the times again, and writes them to profiles/; gives the file."""
+    path = folder("profiles") / FILE
+    path.write_text(_HEAD + model_times().to_csv(index=False))
+    return path
+
+
 if __name__ == "__main__":
-    (folder("profiles") / FILE).write_text(_HEAD + model_times().to_csv(index=False))
+    renew()

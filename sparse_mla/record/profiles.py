@@ -1,0 +1,132 @@
+"""The profiles that the project keeps: recordings and tables below profiles/, what is in them, and whether they are whole.
+
+`sparse-mla profiles list`, `show`, `verify`; `renew` makes the emulated recordings again, all of KEPT.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sparse_mla.errors import InputError, RecordingError, SparseMlaError
+from sparse_mla.files import folder
+from sparse_mla.kernels.case import Case
+from sparse_mla.kernels.catalogue import CATALOGUE
+from sparse_mla.record import store
+from sparse_mla.record.from_emulator import record
+from sparse_mla.record.schema import KINDS, Recording
+
+LIMIT = 20_000_000  # bytes of all of them together
+MORE = ("pro-swa-h16", "pro-csa-h128", "pro-csa-mtp3-h16", "pro-hca-h16", "flash-csa-h8", "flash-csa-mtp6-h16")
+KEPT = tuple((kernel, "pro-csa-h16") for kernel in CATALOGUE) + tuple((k, case) for k in ("base", "product") for case in MORE)
+
+
+def entries() -> list[dict[str, Any]]:
+    """One row for each recording and table: path (below profiles/), kind, holds, bytes. Raises RecordingError for damage."""
+    root, rows = folder("profiles"), []
+    for path in sorted([*root.rglob("manifest.json"), *root.rglob("*.csv")]):
+        if path.name == "manifest.json" and (one := _recording(path.parent)):
+            launches = one["dispatches"]
+            us = (launches.end.max() - launches.start.min()) / 1000
+            holds = f"{one.manifest.kernel} on {one.manifest.case.get('name', '?')}: {us:.1f} us"
+            size = sum(file.stat().st_size for file in path.parent.iterdir())
+            rows.append({"path": _name(path.parent), "kind": one.kind("dispatches"), "holds": holds, "bytes": size})
+        elif path.suffix == ".csv":
+            kind, about = described(path)
+            holds = f"{len(table(path))} rows: {about}"
+            rows.append({"path": _name(path), "kind": kind, "holds": holds, "bytes": path.stat().st_size})
+    return rows
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(folder("profiles")))
+
+
+def _recording(path: Path) -> Recording | None:
+    """The recording that a folder with a manifest holds; None where the manifest is that of tables."""
+    return store.load(path) if "format" in json.loads((path / "manifest.json").read_text()) else None
+
+
+def table(path: Path) -> pd.DataFrame:
+    """A CSV table. Raises RecordingError, naming it, where it is not one."""
+    try:
+        return pd.read_csv(path, comment="#")
+    except (ValueError, OSError) as problem:  # pandas' own errors are ValueErrors
+        raise RecordingError(f"{path} is not a table: {problem}") from None
+
+
+def described(path: Path) -> tuple[str, str]:
+    """The kind of a table's numbers and what they are: from the comments at its head, or from the manifest beside it."""
+    head = [line.removeprefix("# ") for line in path.read_text().splitlines() if line.startswith("# ")]
+    beside = path.parent / "manifest.json"
+    given = json.loads(beside.read_text()).get(path.name, {}) if beside.is_file() else {}
+    kind = next((line[6:].split()[0].rstrip(".,;") for line in head if line.startswith("kind: ")), given.get("kind", ""))
+    if kind not in KINDS:
+        raise RecordingError(
+            f"{path} does not say its kind: a line `# kind: ...` or an entry in {beside.name}, of {', '.join(KINDS)}"
+        )
+    return kind, head[0] if head else f"{given.get('device', 'device not named')}, {given.get('date', 'date not stated')}"
+
+
+def show(name: str) -> str:
+    """A recording or table in words. Raises InputError, listing them, for one that there is not."""
+    path = folder("profiles") / name
+    known = [row["path"] for row in entries()]
+    if name not in known:
+        raise InputError(f"there is no profile {name!r}; there are: {', '.join(known)}")
+    if path.is_dir():
+        one = store.load(path)
+        about = {**one.manifest.device, **one.manifest.case, **one.manifest.result, "command": one.manifest.command}
+        return "\n".join([str(one), *(f"  {key}: {value}" for key, value in about.items()), f"  commit: {one.manifest.commit}"])
+    head = [line for line in path.read_text().splitlines() if line.startswith("#")]
+    return "\n".join([*head, table(path).to_string(index=False)])
+
+
+def verify() -> Iterator[str]:
+    """What is wrong below profiles/, in sentences: every file is read."""
+    root, size = folder("profiles"), 0
+    for path in sorted(file for file in root.rglob("*") if file.is_file()):
+        size += path.stat().st_size
+        try:
+            if path.name == "manifest.json":
+                one = _recording(path.parent)
+                if one is None and (
+                    lost := [name for name in json.loads(path.read_text()) if not (path.parent / name).is_file()]
+                ):
+                    yield f"{_name(path)} names {lost[0]}, which is not there"
+            elif path.suffix == ".csv":
+                kind, rows = described(path)[0], table(path)
+                if rows.empty:
+                    yield f"{_name(path)} has no rows"
+                sourced = ("source" in rows and rows.source.notna().all()) or "Source: " in path.read_text()
+                if kind == "published" and not sourced:
+                    yield f"{_name(path)} is published; each row has its source, in a column or in the head of the table"
+            elif path.suffix == ".toml":
+                tomllib.loads(path.read_text())
+            elif path.suffix == ".npz" and not (path.parent / "manifest.json").is_file():
+                yield f"{_name(path)} is in no recording: a manifest.json is missing beside it"
+        except (SparseMlaError, ValueError) as problem:
+            yield str(problem)
+    there = {row.parent for row in (root / "emulated").rglob("manifest.json")}
+    for kernel, case in KEPT:
+        if root / "emulated/mi355x" / kernel / case not in there:
+            yield f"emulated/mi355x/{kernel}/{case} is missing: `sparse-mla profiles renew` makes it"
+    if size > LIMIT:
+        yield f"the profiles take {size:,} bytes; {LIMIT:,} are allowed"
+
+
+def renew() -> Iterator[Path]:
+    """Makes every recording of KEPT again, and removes others that were emulated."""
+    root = folder("profiles") / "emulated/mi355x"
+    for old in sorted(root.rglob("manifest.json")):
+        if (str(old.parents[1].relative_to(root)), old.parent.name) not in KEPT:
+            shutil.rmtree(old.parent)
+    for kernel, case in KEPT:
+        command = f"sparse-mla record {kernel} --case {case} --out profiles/emulated/mi355x/{kernel}/{case}"
+        yield store.save(record(kernel, Case.named(case), command=command), root / kernel / case)
