@@ -185,10 +185,13 @@ def _on_dask(
         import distributed
     except ImportError:
         raise InputError("--engine dask needs Dask: pip install 'sparse_mla[dask]'") from None
-    out.mkdir(parents=True, exist_ok=True)
-    with distributed.Client(
-        scheduler or distributed.LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None), timeout=20
-    ) as client:
+    here = {"n_workers": jobs, "threads_per_worker": 1, "dashboard_address": None}
+    try:
+        client = distributed.Client(scheduler, timeout=5) if scheduler else distributed.Client(**here)
+    except OSError as problem:
+        raise InputError(f"no Dask scheduler at {scheduler}: {problem}") from None
+    with client:
+        out.mkdir(parents=True, exist_ok=True)
         sent = [client.submit(_away, source.read_text(), name, setting, pure=False) for source, name, setting in todo]
         for future in distributed.as_completed(sent):
             run, files = future.result()
