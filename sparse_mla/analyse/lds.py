@@ -52,11 +52,21 @@ s_endpgm
 """
 
 
-def addresses(expression: str, arch: str = "gfx950") -> npt.NDArray[np.int64]:
-    """The byte address of each lane, int64 [64], from whole-number arithmetic over `lane`, such as "16 * (lane ^ lane // 8)".
+def addresses(where: str | tuple[int, ...], arch: str = "gfx950") -> npt.NDArray[np.int64]:
+    """The byte address of each lane, int64 [64]: given, or from arithmetic over `lane`, such as "16 * (lane ^ lane // 8)".
 
     InputError for anything else than numbers, `lane`, parentheses and + - * // % << >> & | ^ ~, and for a place outside LDS.
     """
+    at = _arithmetic(where) if isinstance(where, str) else np.array(where)
+    if at.shape != (LANES,) or at.dtype.kind != "i":
+        raise InputError(f"addresses {where}: give {LANES} whole numbers, one for each lane")
+    if (outside := (at < 0) | (at >= ARCHES[arch].lds_bytes)).any():
+        lane = int(outside.argmax())
+        raise InputError(f"address {where!r}: lane {lane} is at byte {at[lane]}; LDS has bytes 0 to {ARCHES[arch].lds_bytes - 1}")
+    return at.astype(np.int64)
+
+
+def _arithmetic(expression: str) -> npt.NDArray[np.int64]:
     allowed = "whole numbers, lane, parentheses and + - * // % << >> & | ^ ~"
     try:
         if len(expression) > 200:
@@ -65,13 +75,7 @@ def addresses(expression: str, arch: str = "gfx950") -> npt.NDArray[np.int64]:
             found = _value(ast.parse(expression.strip(), mode="eval").body)
     except (ValueError, SyntaxError, ArithmeticError, RecursionError, MemoryError) as error:
         raise InputError(f"address {expression!r}: {error}; it may hold {allowed}") from None
-    at = np.broadcast_to(np.asarray(found), (LANES,))
-    if (outside := (at < 0) | (at >= ARCHES[arch].lds_bytes)).any():
-        lane = int(outside.argmax())
-        raise InputError(
-            f"address {expression!r}: lane {lane} is at byte {at[lane]}; LDS has bytes 0 to {ARCHES[arch].lds_bytes - 1}"
-        )
-    return at.astype(np.int64)
+    return np.broadcast_to(np.asarray(found, np.int64), (LANES,))
 
 
 def _value(node: ast.expr) -> Any:
@@ -91,8 +95,8 @@ def _value(node: ast.expr) -> Any:
 
 
 @lru_cache(maxsize=256)
-def lds_access(instruction: str, expression: str, arch: str = "gfx950") -> pd.DataFrame:
-    """Executes `instruction` (one of INSTRUCTIONS) on a wave whose lanes have the addresses of `expression`.
+def lds_access(instruction: str, where: str | tuple[int, ...], arch: str = "gfx950") -> pd.DataFrame:
+    """Executes `instruction` (one of INSTRUCTIONS) on a wave whose lanes have the addresses `where`: an expression, or 64 of them.
 
     Rows are dwords that lanes ask for, in order of lane. Columns: lane, address (of the lane, bytes), dword (of LDS), bank, phase
     (in which the lane's group is served), turn (how many other dwords of that bank come first in that phase), served (the pass:
@@ -101,7 +105,7 @@ def lds_access(instruction: str, expression: str, arch: str = "gfx950") -> pd.Da
     """
     if instruction not in INSTRUCTIONS:
         raise InputError(f"instruction {instruction!r}: this shows {', '.join(INSTRUCTIONS)}")
-    at = addresses(expression, arch)
+    at = addresses(where, arch)
     last = 3 + INSTRUCTIONS[instruction]
     data = "v4" if last == 4 else f"v[4:{last}]"
     operands = f"{data}, v1" if instruction.startswith("ds_read") else f"v1, {data}"
@@ -125,5 +129,5 @@ def lds_access(instruction: str, expression: str, arch: str = "gfx950") -> pd.Da
     frame["served"] = frame.phase.map(takes.cumsum() - takes) + frame.turn
     passes, needed = int(takes.sum()), len(takes)
     if (passes, passes - needed) != (executed.phases, executed.extra):
-        raise SparseMlaError(f"{instruction} at {expression}: {executed.phases} passes were executed, the table says {passes}")
+        raise SparseMlaError(f"{instruction} at {where}: {executed.phases} passes were executed, the table says {passes}")
     return frame.assign(passes=passes, needed=needed, banks=banks, kind="emulated")

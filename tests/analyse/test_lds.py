@@ -8,6 +8,7 @@ import pytest
 from sparse_mla.analyse import lds as module
 from sparse_mla.analyse.lds import INSTRUCTIONS, addresses, lds_access
 from sparse_mla.errors import InputError, SparseMlaError
+from sparse_mla.gfx950.trace import LDS_PATTERNS
 from sparse_mla.plot.lds import passes_figure, runs
 
 
@@ -49,7 +50,7 @@ def test_any_address_agrees_with_execution() -> None:
 
 
 def test_a_wrong_table_of_phases_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    patterns = {"gfx950": module.LDS_PATTERNS["gfx950"] | {"read128": (64, [lane // 16 for lane in range(64)])}}
+    patterns = {"gfx950": LDS_PATTERNS["gfx950"] | {"read128": (64, [lane // 16 for lane in range(64)])}}
     lds_access.cache_clear()
     monkeypatch.setattr(module, "LDS_PATTERNS", patterns)
     with pytest.raises(SparseMlaError, match="passes were executed, the table says"):
@@ -67,6 +68,16 @@ def test_addresses_are_arithmetic_and_nothing_else() -> None:
     for wrong, where in (("-lane", "lane 1 is at byte -1"), ("4000 * lane", "lane 41 is at byte 164000")):
         with pytest.raises(InputError, match=f"{where}; LDS has bytes 0 to 163839"):
             addresses(wrong)
+
+
+def test_addresses_may_be_given() -> None:
+    given = tuple(16 * lane for lane in range(64))
+    assert lds_access("ds_read_b128", given).equals(lds_access("ds_read_b128", "16 * lane"))
+    for wrong in (given[:-1], tuple(map(float, given)), ((0,) * 64, (0,) * 64)):
+        with pytest.raises(InputError, match="give 64 whole numbers"):
+            addresses(wrong)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="lane 0 is at byte -1"):
+        addresses((-1, *given[1:]))
 
 
 def test_runs() -> None:
