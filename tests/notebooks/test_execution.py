@@ -62,9 +62,7 @@ def faults(notebook: dict[str, Any]) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(
-    "name, parameters", RUNS, ids=lambda value: value if isinstance(value, str) else "-".join(value) or "as-is"
-)
+@pytest.mark.parametrize("name, parameters", RUNS, ids=["-".join([name, *map(str, given.values())]) for name, given in RUNS])
 def test_runs_headlessly(name: str, parameters: dict[str, Any], tmp_path: Path) -> None:
     done = execute(FOLDER / f"{name}.ipynb", tmp_path, parameters)
     assert done.error is None, done.error

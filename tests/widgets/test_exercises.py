@@ -229,3 +229,16 @@ def test_tries_are_counted_and_the_first_success_is_kept(live: Path) -> None:
     solved = progress.entry("77.why")["solved"]
     check("77.why", "a")
     assert progress.entry("77.why") == {"tries": 3, "solved": solved}
+
+
+def test_a_choice_can_be_made_by_buttons(live: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[Any] = []
+    monkeypatch.setattr(lessons, "display", shown.append)
+    assert check("77.why", ...).ok is None
+    radio, _ = shown.pop().children
+    assert [label for label, _ in radio.options] == ["a: Luck.", "b: Physics."]
+    for letter in "ab":
+        radio.value = letter
+    assert [verdict.ok for verdict in shown] == [None, False, True]
+    assert "Luck has no cause." in shown[1].message
+    assert progress.entry("77.why")["tries"] == 2

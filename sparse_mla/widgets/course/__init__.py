@@ -43,8 +43,9 @@ def check(name: str, answer: Any, hint: bool = False) -> Verdict:
     exercise = _named(name)
     if exercise.kind == "predict":
         raise InputError(f'{name} is a prediction: predict("{name}", ...) before the run, reveal("{name}") after it')
-    verdict = exercise.check(answer, hint)
-    return verdict if verdict.ok is None else _noted(verdict, _tried(bool(verdict.ok)))
+    if exercise.kind == "explain" and answer is ... and not headless():
+        _offer(exercise)
+    return _judged(exercise, answer, hint)
 
 
 def predict(name: str, answer: Any, hint: bool = False) -> Verdict:
@@ -92,6 +93,24 @@ def by_notebook() -> list[dict[str, Any]]:
         row |= {"tried": sum("tries" in one for one in mine), "solved": sum("solved" in one for one in mine)}
         rows.append(row | {"last solved": max((one.get("solved", "") for one in mine), default="")})
     return rows
+
+
+def _judged(exercise: Exercise, answer: Any, hint: bool = False) -> Verdict:
+    verdict = exercise.check(answer, hint)
+    return verdict if verdict.ok is None else _noted(verdict, _tried(bool(verdict.ok)))
+
+
+def _offer(exercise: Exercise) -> None:
+    """The options as buttons, and below them the verdict on the one that is chosen."""
+    import ipywidgets as widgets  # a live session only
+
+    options = [(f"{letter}: {text}", letter) for letter, text in exercise.shown.items()]
+    radio = widgets.RadioButtons(options=options, value=None, layout={"width": "max-content"})
+    output = widgets.interactive_output(
+        lambda letter: display(_judged(exercise, letter)),  # type: ignore[no-untyped-call]
+        {"letter": radio},
+    )
+    display(widgets.VBox([radio, output]))  # type: ignore[no-untyped-call]
 
 
 def _tried(ok: bool) -> Callable[[progress.Entry], progress.Entry]:
