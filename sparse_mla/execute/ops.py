@@ -106,7 +106,6 @@ def _fake(q: torch.Tensor, *others: object) -> None:
     """Nothing is returned: `out` and `lse` are there already."""
 
 
-@torch.library.impl("sparse_mla::decode", "CompositeExplicitAutograd")
 def _decode(
     q: torch.Tensor,
     main_cache: torch.Tensor,
@@ -164,3 +163,6 @@ def _rows(inputs: DecodeInputs, cut: Cut) -> DecodeInputs:
     )
     assert main is not None
     return DecodeInputs(inputs.q[cut.first : cut.last], main, extra, inputs.scale, inputs.attn_sink)
+
+
+torch.library.impl("sparse_mla::decode", "CompositeExplicitAutograd", _decode)

@@ -141,9 +141,7 @@ class Workspace:
         """For `plan` and this many heads, or empty."""
         self.device = torch.device(device)
         self._kept: list[Scratch] = []  # a captured graph goes on using what it was captured with
-        self.scratch = self._make((0, 0, 0))
-        if plan is not None:
-            self.fit(plan, heads)
+        self.scratch = self._make(plan.sizes(heads) if plan else (0, 0, 0))
 
     def _make(self, sizes: tuple[int, ...]) -> Scratch:
         partial, partial_ml, words = sizes
