@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparse_mla.cache.paging import PagedCache
 from sparse_mla.errors import BackendError, InputError
-from sparse_mla.execute import ops
+from sparse_mla.execute import hip_device, ops
 from sparse_mla.execute.backends import BACKENDS, Cut, Scratch, choose
 from sparse_mla.execute.triton_emulated import triton_on_gfx950
 from sparse_mla.execute.vllm import vllm_rocm_sparse_decode
@@ -130,6 +131,28 @@ def test_triton_by_its_gfx950_code(form: Cut, monkeypatch: pytest.MonkeyPatch) -
     good, said = gpu.agrees(got.out, inputs, got.lse)
     assert good, said
     assert got.backend == "triton"
+
+
+def test_hip_through_the_emulated_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The launches of the `hip` backend on host memory that HIP knows: the emulator's bits."""
+    monkeypatch.setenv("SPARSE_MLA_HIP", "emulated")
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: SimpleNamespace(cuda_stream=0))
+    inputs = CASES["ragged-invalid"].inputs()
+    for splits in (1, 4, 8):  # whole rows, one launch that merges, two launches
+        cuts = (Cut(0, 3, splits), Cut(3, inputs.rows, splits))
+        workspace, out = Workspace("cpu", Plan("emulator", cuts), 16), torch.full_like(inputs.q, torch.nan)
+        tensors = (out, *workspace.scratch, *inputs.tensors().values())
+        places = [(x.untyped_storage().data_ptr(), x.untyped_storage().nbytes()) for x in tensors if x.numel()]
+        for at, size in places:
+            hip_device.runtime()("hipHostRegister", at, size, 0)
+        with taken("hip", monkeypatch):
+            got = gpu.call(inputs, "auto", plan=Plan("hip", cuts), workspace=workspace, out=out)
+            hip_device.runtime()("hipDeviceSynchronize")
+        for at, _ in places:
+            hip_device.runtime()("hipHostUnregister", at)
+        assert got.backend == "hip"
+        assert torch.equal(out, gpu.call(inputs, "auto", plan=Plan("emulator", cuts)).out)
+        assert not workspace.scratch.words.any()
 
 
 def test_the_op_keeps_torchs_rules() -> None:
