@@ -82,7 +82,7 @@ def combinations(sources: Sequence[Path], given: Sequence[tuple[str, Any]]) -> l
     values: dict[str, list[Any]] = {}
     for name, value in given:
         values.setdefault(name, []).append(value)
-    has = {source: parameters_of(source) for source in sources}
+    has = {source: parameters_of(source) if values else set() for source in sources}
     for name in set(values) - set().union(*has.values()):
         raise InputError(f"no parameter {name!r}; there are {', '.join(sorted(set().union(*has.values())))}")
     todo = []

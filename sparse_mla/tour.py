@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -112,14 +113,17 @@ def _cases() -> Section:
 
 
 def _notebooks(out: Path) -> Section:
-    """Every notebook, executed without a browser."""
-    rows, errors = [], []
+    """Every notebook, executed without a browser, one a core."""
+    runs = []
     print()
-    for path in notebooks.available().values():
-        print(f"executing {path.stem} ...", flush=True)
-        run = notebooks.execute(path, out)
-        rows.append({"notebook": run.page.name, "result": "failed" if run.error else "ok", "seconds": round(run.seconds, 1)})
-        errors += [f"{run.name}\n{run.error}"] if run.error else []
+    for run in notebooks.execute_all(notebooks.combinations([*notebooks.available().values()], []), out, os.cpu_count() or 1):
+        print(f"executed {run.name}", flush=True)
+        runs.append(run)
+    runs.sort(key=lambda run: run.name)
+    rows = [
+        {"notebook": run.page.name, "result": "failed" if run.error else "ok", "seconds": round(run.seconds, 1)} for run in runs
+    ]
+    errors = [f"{run.name}\n{run.error}" for run in runs if run.error]
     note = "Executed by papermill; open one to read it."
     good = bool(rows) and not errors
     return Section("The notebooks", note, rows, "\n".join(errors), links="notebook", good=good)

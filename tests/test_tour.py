@@ -37,7 +37,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "runs", lambda: iter([row]))
     monkeypatch.setattr(tables, "tile_counts", lambda: [{"unit": "total", "emulated": 2044.0, "published": 2772}])
     monkeypatch.setattr(notebooks, "available", lambda: {"00_book": Path("00_book.ipynb")})
-    monkeypatch.setattr(notebooks, "execute", lambda path, out: book)
+    monkeypatch.setattr(notebooks, "execute", lambda *_: book)
 
 
 @pytest.mark.usefixtures("short")
