@@ -12,6 +12,7 @@ from functools import partial
 from importlib import metadata
 from typing import Any
 
+from sparse_mla.errors import BackendError
 from sparse_mla.files import folder
 
 VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "sve": "SVE", "asimd": "NEON"}  # CPU feature flags, widest vectors first
@@ -126,6 +127,16 @@ def _gpu() -> str:
     return f"{device.name} ({arch})"
 
 
+def _hip() -> str:
+    from sparse_mla.execute.hip_device import runtime
+
+    try:
+        hip = runtime()
+    except BackendError as problem:
+        raise OSError(str(problem).partition(";")[0]) from None
+    return "emulated on this CPU, as SPARSE_MLA_HIP asks" if hip.emulated else repr(hip)
+
+
 def _program(*names: str) -> str:
     path = next(filter(None, map(shutil.which, names)), None)
     if path is None:
@@ -147,6 +158,13 @@ PARTS: tuple[tuple[str, bool, Callable[[], str], str, str], ...] = (
     ("JupyterLab", True, partial(metadata.version, "jupyterlab"), "the notebooks", INSTALL),
     ("papermill", True, partial(metadata.version, "papermill"), "the tour", INSTALL),
     ("gfx950 GPU", False, _gpu, "--on gpu", "on an MI350X or MI355X, install torch's ROCm build"),
+    (
+        "HIP runtime",
+        False,
+        _hip,
+        "--on gpu",
+        "it comes with torch's ROCm build; SPARSE_MLA_HIP=emulated runs the same host code on the emulator",
+    ),
     ("ROCm compiler", False, partial(_program, "hipcc", "amdclang++"), "--compiler rocm", ROCM),
     ("rocprofv3", False, partial(_program, "rocprofv3"), "recording on a GPU", ROCM),
     (

@@ -39,7 +39,8 @@ class BackendError(SparseMlaError):
 
 @dataclass(eq=False)
 class HipError(SparseMlaError):
-    """A call of HIP's API failed: which one, its code with HIP's name and words for it, and of what kernel."""
+    """A call of HIP's API failed: which one, its code with HIP's name and words for it, and of what kernel. The cause, where the
+    emulated runtime knows one, is the emulator's own error."""
 
     call: str
     code: int
@@ -49,7 +50,8 @@ class HipError(SparseMlaError):
 
     def __str__(self) -> str:
         of = f" ({self.kernel})" if self.kernel else ""
-        return f"{self.call}{of}: {self.name}, {self.code}: {self.text}"
+        why = f"\n{self.__cause__}" if self.__cause__ else ""
+        return f"{self.call}{of}: {self.name}, {self.code}: {self.text}{why}"
 
 
 @dataclass(eq=False)

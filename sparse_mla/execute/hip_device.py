@@ -22,6 +22,7 @@ from sparse_mla.build import CodeObject, compile_hip, csrc_dir
 from sparse_mla.cache.paging import PagedCache
 from sparse_mla.errors import BackendError, HipError, InputError
 from sparse_mla.gfx950.hip_runtime import Emulator, emulated_hip
+from sparse_mla.gfx950.machine import Launched
 from sparse_mla.kernels.catalogue import TRITON, KernelSpec, Partials
 from sparse_mla.kernels.inputs import DecodeInputs, Segment
 from sparse_mla.kernels.params import pack
@@ -33,8 +34,6 @@ FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "hipInit": (_UINT,),
     "hipRuntimeGetVersion": (_OUT,),
     "hipGetDeviceCount": (_OUT,),
-    "hipGetDevice": (_OUT,),
-    "hipDeviceGetName": (_TEXT, _INT, _INT),
     "hipDeviceSynchronize": (),
     "hipDeviceReset": (),
     "hipGetLastError": (),
@@ -72,8 +71,8 @@ class Hip:
     """A HIP runtime. `hip("hipFree", pointer)` calls a function of FUNCTIONS, and raises HipError unless it succeeds."""
 
     def __init__(self, path: Path | str, emulator: Emulator | None = None) -> None:
-        self.path, self.emulator = Path(path), emulator
-        library = c.CDLL(str(path))
+        self.path, self.emulator, library = Path(path), emulator, c.CDLL(str(path))
+        self.emulated = hasattr(library, "sparse_mla_emulated_hip")
         self._calls = {}
         for name, types in FUNCTIONS.items():
             self._calls[name] = getattr(library, name)
@@ -85,7 +84,9 @@ class Hip:
     def __call__(self, name: str, *arguments: Any, kernel: str | None = None) -> None:
         if code := self._calls[name](*arguments):
             word, text = (says(code).decode() for says in self._words)
-            problem = self.emulator.problem if self.emulator else None
+            problem = None
+            if self.emulator:
+                problem, self.emulator.problem = self.emulator.problem, None
             raise HipError(name, code, word, text, kernel) from problem
 
     def make(self, name: str, *arguments: Any, kernel: str | None = None) -> int:
@@ -102,7 +103,7 @@ class Hip:
         return f"{number.value // 10_000_000}.{number.value // 100_000 % 100}"
 
     def __repr__(self) -> str:
-        return "emulated" if self.emulator else f"libamdhip64 of ROCm {self.version} ({self.path})"
+        return "emulated" if self.emulated else f"libamdhip64 of ROCm {self.version} ({self.path})"
 
 
 @lru_cache(maxsize=2)
@@ -148,7 +149,7 @@ def load(code_object: CodeObject, kernel_name: str) -> int:
     """The function of a kernel on torch's current device, loaded on first use. Do that before a graph is captured: loading is no
     part of one. Raises HipError where the device cannot run the code or there is no such kernel."""
     hip = runtime()
-    device = 0 if hip.emulator else torch.cuda.current_device()
+    device = 0 if hip.emulated else torch.cuda.current_device()
     return _function(hip, device, code_object, kernel_name)
 
 
@@ -180,10 +181,10 @@ def _moved(inputs: DecodeInputs, device: torch.device) -> DecodeInputs:
 
 def decode_on_device(
     spec: KernelSpec, inputs: DecodeInputs, *, split_k: int, partials: Partials
-) -> tuple[torch.Tensor, torch.Tensor, float]:
+) -> tuple[torch.Tensor, torch.Tensor, float, tuple[Launched, ...]]:
     """Runs a decode's launches on torch's current device and stream, and waits. Gives out and lse on the CPU as
-    decode_on_emulator does, and the seconds between two events around the launches; through the emulated runtime, which has no
-    clock, the host's.
+    decode_on_emulator does, and the seconds between two events around the launches. The emulated runtime has no clock: then the
+    seconds are the host's; but it counts: what each launch did.
 
     CPU inputs are copied to the device; with the emulated runtime, kernels work on the very tensors.
     """
@@ -191,8 +192,8 @@ def decode_on_device(
     steps = spec.launches(inputs.rows, inputs.heads, split_k, partials)
     if any(step.source == TRITON for step in steps):
         raise InputError(f"kernel {spec.name} is compiled by Triton, which launches it itself; give a kernel of HIP source")
-    device = torch.device("cpu") if hip.emulator else torch.device("cuda", torch.cuda.current_device())
-    stream = 0 if hip.emulator else torch.cuda.current_stream().cuda_stream
+    device = torch.device("cpu") if hip.emulated else torch.device("cuda", torch.cuda.current_device())
+    stream = 0 if hip.emulated else torch.cuda.current_stream().cuda_stream
     inputs = _moved(inputs, device)
     acc_shape, ml_shape = workspace_shape(inputs.rows, inputs.heads, split_k)
     tensors = {
@@ -213,7 +214,7 @@ def decode_on_device(
 
         def place(tensor: torch.Tensor, name: str) -> int:
             storage = tensor.untyped_storage()
-            if hip.emulator and storage.nbytes() and storage.data_ptr() not in seen:
+            if hip.emulated and storage.nbytes() and storage.data_ptr() not in seen:
                 seen[storage.data_ptr()] = storage.nbytes()
                 hip("hipHostRegister", storage.data_ptr(), storage.nbytes(), 0)
                 stack.callback(hip, "hipHostUnregister", storage.data_ptr())
@@ -231,4 +232,5 @@ def decode_on_device(
         hip("hipStreamSynchronize", stream)
         seconds, milliseconds = time.perf_counter() - start, c.c_float()
         hip("hipEventElapsedTime", c.byref(milliseconds), *events)
-    return tensors["out"].cpu(), tensors["lse"].cpu(), seconds if hip.emulator else milliseconds.value / 1e3
+    launched = tuple(hip.emulator.launched)[-len(steps) :] if hip.emulator else ()
+    return tensors["out"].cpu(), tensors["lse"].cpu(), seconds if hip.emulated else milliseconds.value / 1e3, launched

@@ -62,8 +62,8 @@ def run(
         out, lse, kind = answer.out.bfloat16(), answer.lse.float(), "modelled"
         seconds = time.perf_counter() - start
     elif on == "gpu":
-        out, lse, seconds = decode_on_device(spec, inputs, split_k=split, partials=partials)
-        kind = "emulated" if runtime().emulator else "measured"
+        out, lse, seconds, launches = decode_on_device(spec, inputs, split_k=split, partials=partials)
+        kind = "emulated" if runtime().emulated else "measured"
     else:
         raise InputError(f"on is {on!r}; it may be {', '.join(PLACES)}")
     return Result(kernel, case, kind, out, lse, split, compare(out, expected(case).out), seconds, launches)

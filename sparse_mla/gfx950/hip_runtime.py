@@ -1,12 +1,13 @@
-"""The emulated HIP runtime: hip/runtime.c compiled for this host, and the emulator's side of it. docs/hip_device.md describes it.
+"""The emulated HIP runtime: engine/hip_runtime.c compiled for this host, and the emulator's side of it.
 
-What a launch may touch are hipMalloc's and hipHostRegister's ranges, at the host's own addresses.
+docs/hip_device.md describes it. What a launch may touch are hipMalloc's and hipHostRegister's ranges, at the host's own addresses.
 """
 
 from __future__ import annotations
 
 import ctypes as c
 import hashlib
+from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import count
@@ -20,10 +21,9 @@ from sparse_mla.errors import AssemblyError, InputError, KernelFault, SparseMlaE
 from sparse_mla.gfx950 import native
 from sparse_mla.gfx950.assembly import Program, parse
 from sparse_mla.gfx950.decode import Code, decode
-from sparse_mla.gfx950.machine import launch
+from sparse_mla.gfx950.machine import Launched, launch
 from sparse_mla.gfx950.memory import Memory
 
-SOURCE = Path(__file__).with_name("hip") / "runtime.c"
 INVALID_VALUE, INVALID_FUNCTION, INVALID_IMAGE, NOT_FOUND, ILLEGAL_ADDRESS, LAUNCH_FAILURE, UNKNOWN = (
     1,
     98,
@@ -41,11 +41,7 @@ CODES = {
 _I64, _SIZE, _P = c.c_int64, c.c_size_t, c.c_void_p
 
 
-class _Range(c.Structure):
-    _fields_ = [("base", c.c_uint64), ("size", c.c_uint64)]
-
-
-_LAUNCH = (_I64, c.POINTER(c.c_uint32), c.POINTER(c.c_uint32), c.c_uint32, _P, _SIZE, c.POINTER(_Range), _SIZE)
+_LAUNCH = (_I64, c.POINTER(c.c_uint32), c.POINTER(c.c_uint32), c.c_uint32, _P, _SIZE, c.POINTER(native.Range), _SIZE)
 _TYPES = {"load": c.CFUNCTYPE(_I64, _P, _SIZE), "function": c.CFUNCTYPE(_I64, _I64, c.c_char_p, c.POINTER(c.c_int32 * 6)),
           "launch": c.CFUNCTYPE(_I64, *_LAUNCH), "unload": c.CFUNCTYPE(None, _I64)}  # fmt: skip
 
@@ -55,11 +51,12 @@ class _Callbacks(c.Structure):
 
 
 class Emulator:
-    """What runtime.c calls. `problem` is what went wrong last, in words; `texts` is assembly by the SHA-256 of its code object,
-    for a machine without llvm-objdump."""
+    """What hip_runtime.c calls. `problem` is what went wrong last; `launched` the last launches, counted; `texts` assembly by the
+    SHA-256 of its code object, for a machine without llvm-objdump."""
 
     def __init__(self) -> None:
         self.problem: Exception | None = None
+        self.launched: deque[Launched] = deque(maxlen=16)
         self.texts: dict[bytes, str] = {}
         self._ids = count()
         self._programs: dict[int, Program] = {}
@@ -111,7 +108,7 @@ class Emulator:
     def _launch(self, function: int, grid: Any, block: Any, shared: int, bytes_at: int, size: int, ranges: Any, n: int) -> int:
         memory = Memory.of_host([(r.base, r.size, "device memory") for r in ranges[:n]])
         kernarg = c.string_at(bytes_at, size)
-        launch(self._functions[function], grid[:3], block[:3], kernarg, memory, dynamic_lds=shared)
+        self.launched.append(launch(self._functions[function], grid[:3], block[:3], kernarg, memory, dynamic_lds=shared))
         return 0
 
     def _unload(self, module: int) -> None:
@@ -133,7 +130,9 @@ def _disassembled(elf: bytes) -> str:
 @lru_cache
 def emulated_hip() -> tuple[Path, Emulator]:
     """The library, compiled on first use and connected to this process's emulator."""
-    path = native.build_shared_object("hip", [("runtime", SOURCE.read_text())], SOURCE.parent, "the emulated HIP runtime")
+    path = native.build_shared_object(
+        "hip", [("runtime", (native.ENGINE / "hip_runtime.c").read_text())], native.ENGINE, "the emulated HIP runtime"
+    )
     emulator = Emulator()
     c.CDLL(str(path)).sparse_mla_emulated_hip(c.byref(emulator.callbacks))
     return path, emulator
