@@ -43,12 +43,16 @@ def recording_of(kernel: str, case: str, mode: str) -> Recording:
 
 def counts_of(kernel: str, case: str, mode: str) -> pd.DataFrame:
     """Executed instructions, in the columns of `counts_frame`: of all waves, or, recorded, of the traced ones."""
-    if place(mode) != "reference":
-        return counts_frame(run(kernel, Case.named(case), on=place(mode)))
-    stored = store.kept(kernel, case)
-    waves = stored["waves"].rename(columns={"part": "position"})[["dispatch", "wave", "position"]]
-    did = stored["events"].merge(waves).groupby(["dispatch", "pc", "position"], as_index=False).size()
-    every = stored["instructions"].merge(did[["dispatch", "position"]].drop_duplicates())
+    if place(mode) == "reference":
+        return traced_counts(store.kept(kernel, case))
+    return counts_frame(run(kernel, Case.named(case), on=place(mode)))
+
+
+def traced_counts(recording: Recording) -> pd.DataFrame:
+    """Executed instructions of the traced waves, in the columns of `counts_frame`; `wave` is the place in a workgroup."""
+    waves = recording["waves"].rename(columns={"part": "position"})[["dispatch", "wave", "position"]]
+    did = recording["events"].merge(waves).groupby(["dispatch", "pc", "position"], as_index=False).size()
+    every = recording["instructions"].merge(did[["dispatch", "position"]].drop_duplicates())
     frame = every.merge(did, how="left").rename(columns={"position": "wave", "size": "count"}).fillna({"count": 0})
     frame["mnemonic"] = frame.text.str.split().str[0]
     units = {name: found[0].unit if (found := row_of(name)) else "" for name in set(frame.mnemonic)}
