@@ -39,7 +39,7 @@ def entries() -> list[dict[str, Any]]:
             rows.append({"path": _name(path.parent), "kind": one.kind("dispatches"), "holds": holds, "bytes": size})
         elif path.suffix == ".csv":
             kind, about = described(path)
-            holds = f"{len(table(path))} rows: {about}"
+            holds = f"{len(table(path))} rows: {about:.90}"
             rows.append({"path": _name(path), "kind": kind, "holds": holds, "bytes": path.stat().st_size})
     return rows
 
@@ -62,30 +62,32 @@ def table(path: Path) -> pd.DataFrame:
 
 
 def described(path: Path) -> tuple[str, str]:
-    """The kind of a table's numbers and what they are: from the comments at its head, or from the manifest beside it."""
+    """The kinds of a table's numbers and what they are: from its column `kind` and the comments at its head, or from the manifest
+    beside it. Raises RecordingError where none says the kind."""
     head = [line.removeprefix("# ") for line in path.read_text().splitlines() if line.startswith("# ")]
-    beside = path.parent / "manifest.json"
+    beside, rows = path.parent / "manifest.json", table(path)
     given = json.loads(beside.read_text()).get(path.name, {}) if beside.is_file() else {}
-    kind = next((line[6:].split()[0].rstrip(".,;") for line in head if line.startswith("kind: ")), given.get("kind", ""))
-    if kind not in KINDS:
+    said = [line.split()[1].rstrip(".,;") for line in head if line.startswith("kind: ")] or [given.get("kind", "")]
+    kinds = set(rows.kind) if "kind" in rows else set(said)
+    if not kinds <= set(KINDS):
         raise RecordingError(
-            f"{path} does not say its kind: a line `# kind: ...` or an entry in {beside.name}, of {', '.join(KINDS)}"
+            f"{path} does not say its kind ({', '.join(KINDS)}): in a column, a line `# kind: ...` or {beside.name}"
         )
-    return kind, head[0] if head else f"{given.get('device', 'device not named')}, {given.get('date', 'date not stated')}"
+    return ", ".join(sorted(kinds)), head[0] if head else f"{given.get('device')}, {given.get('date')}"
 
 
 def show(name: str) -> str:
     """A recording or table in words. Raises InputError, listing them, for one that there is not."""
-    path = folder("profiles") / name
     known = [row["path"] for row in entries()]
     if name not in known:
         raise InputError(f"there is no profile {name!r}; there are: {', '.join(known)}")
+    path = folder("profiles") / name
     if path.is_dir():
-        one = store.load(path)
-        about = {**one.manifest.device, **one.manifest.case, **one.manifest.result, "command": one.manifest.command}
-        return "\n".join([str(one), *(f"  {key}: {value}" for key, value in about.items()), f"  commit: {one.manifest.commit}"])
+        m = (one := store.load(path)).manifest
+        about = m.device | m.case | m.result | {"command": m.command, "commit": m.commit, "date": m.date}
+        return "\n".join([str(one), *(f"  {key}: {value}" for key, value in about.items())])
     head = [line for line in path.read_text().splitlines() if line.startswith("#")]
-    return "\n".join([*head, table(path).to_string(index=False)])
+    return "\n".join([*head, pd.read_csv(path, comment="#", dtype=str, keep_default_na=False).to_string(index=False)])
 
 
 def verify() -> Iterator[str]:
@@ -105,14 +107,14 @@ def verify() -> Iterator[str]:
                 if rows.empty:
                     yield f"{_name(path)} has no rows"
                 sourced = ("source" in rows and rows.source.notna().all()) or "Source: " in path.read_text()
-                if kind == "published" and not sourced:
+                if "published" in kind and not sourced:
                     yield f"{_name(path)} is published; each row has its source, in a column or in the head of the table"
             elif path.suffix == ".toml":
                 tomllib.loads(path.read_text())
             elif path.suffix == ".npz" and not (path.parent / "manifest.json").is_file():
                 yield f"{_name(path)} is in no recording: a manifest.json is missing beside it"
         except (SparseMlaError, ValueError) as problem:
-            yield str(problem)
+            yield f"{_name(path)}: {problem}"
     there = {row.parent for row in (root / "emulated").rglob("manifest.json")}
     for kernel, case in KEPT:
         if root / "emulated/mi355x" / kernel / case not in there:

@@ -9,6 +9,7 @@ from sparse_mla.errors import RecordingError
 from sparse_mla.files import folder
 from sparse_mla.kernels.case import CASES
 from sparse_mla.kernels.catalogue import CATALOGUE
+from sparse_mla.record import profiles
 from sparse_mla.record.counters import derive
 from sparse_mla.record.schema import CAUSES
 from sparse_mla.record.store import kept
@@ -18,14 +19,16 @@ ROOT = folder("profiles") / "emulated"
 KEPT = sorted(path.parent.relative_to(ROOT) for path in ROOT.rglob("manifest.json"))
 
 
-def test_they_are_small() -> None:
-    assert KEPT
-    assert sum(path.stat().st_size for path in ROOT.rglob("*")) < 2_000_000
+def test_there_is_one_of_every_kernel_and_they_are_small() -> None:
+    assert {str(place) for place in KEPT} == {f"mi355x/{kernel}/{case}" for kernel, case in profiles.KEPT}
+    assert set(CATALOGUE) == {kernel for kernel, _ in profiles.KEPT}
+    for place in KEPT:
+        assert sum(path.stat().st_size for path in (ROOT / place).iterdir()) < 1_000_000
 
 
 @pytest.mark.parametrize("place", KEPT, ids=str)
 def test_each_is_whole_and_says_how_it_came_to_be(place: Path) -> None:
-    device, kernel, case = place.parts
+    device, kernel, case = place.parts[0], "/".join(place.parts[1:-1]), place.name
     recording = kept(kernel, case, device)
     assert kernel in CATALOGUE
     assert case in CASES
