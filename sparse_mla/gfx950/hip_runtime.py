@@ -1,6 +1,6 @@
 """The emulated HIP runtime: engine/hip_runtime.c compiled for this host, and the emulator's side of it.
 
-docs/hip_device.md describes it. What a launch may touch are hipMalloc's and hipHostRegister's ranges, at the host's own addresses.
+docs/hip_device.md describes it. A launch may touch what hipMalloc gave or hipHostRegister named, at the host's own addresses.
 """
 
 from __future__ import annotations
