@@ -17,6 +17,7 @@ from sparse_mla.errors import InputError, KernelFault, SparseMlaError
 
 TOUR_FOLDER = "build/tour"
 NOTEBOOK_FOLDER = "build/notebooks"
+BENCH_FOLDER = "build/bench"
 PROFILE_FOLDER = "build/profile"
 
 
@@ -173,10 +174,13 @@ def _isa(args: argparse.Namespace) -> None:
         print(tables.assembly(args.kernel))
 
 
-def _bench(args: argparse.Namespace) -> None:
-    from sparse_mla.execute.bench import bench_emulator
+def _bench(args: argparse.Namespace) -> int:
+    from sparse_mla.execute.bench import bench_decode, bench_emulator
 
+    if args.what == "decode":
+        return bench_decode(Path(args.out))
     _show(bench_emulator(), args.json)
+    return 0
 
 
 def _budget(args: argparse.Namespace) -> int:
@@ -355,8 +359,12 @@ def parser() -> argparse.ArgumentParser:
     isa.add_argument("kernel", nargs="?")
     isa.add_argument("--rows", action="store_true", help="list the instructions that the emulator knows instead")
     isa.add_argument("--coverage", action="store_true", help="count those that tests run and kernels use instead, by family")
-    bench = add("bench", _bench, "how fast the emulator is here")
-    bench.add_argument("what", choices=("emulator",))
+    bench = add("bench", _bench, "how fast the emulator is here, or the decode on the GPU of this machine")
+    bench.add_argument("what", choices=("emulator", "decode"))
+    bench.add_argument("--on", choices=("gpu",), default="gpu", help="where decode runs (emulated times: `time`)")
+    bench.add_argument(
+        "--out", default=BENCH_FOLDER, metavar="FOLDER", help=f"CSV and manifest of decode (default {BENCH_FOLDER})"
+    )
 
     held = add("budget", _budget, "hold what the HIP kernels take and cost against profiles/budget.json")
     held.add_argument("--accept", action="store_true", help="make the figures of now the budget")

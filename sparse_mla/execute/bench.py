@@ -1,15 +1,22 @@
-"""How fast the emulator is here, against a yardstick timed in the same run: plain 64-lane vector arithmetic on this host."""
+"""How fast the emulator is here, against a yardstick timed in the same run: plain 64-lane vector arithmetic on this host. And the
+front of scripts/bench_decode_gpu.py."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from sparse_mla.build import compile_hip, csrc_dir
+from sparse_mla.errors import BackendError
+from sparse_mla.execute.backends import BACKENDS
 from sparse_mla.execute.emulator import decode_on_emulator
+from sparse_mla.files import folder
 from sparse_mla.gfx950.assembly import parse
 from sparse_mla.gfx950.decode import decode
 from sparse_mla.gfx950.native import engine
@@ -75,3 +82,18 @@ def bench_emulator() -> EmulatorBench:
         speedups.append(once(1, many)[1] / once(2, many)[1])
     rate, speed, speedup = (float(torch.tensor(x).median()) for x in (rates, yardstick, speedups))
     return EmulatorBench(count, rate, min(rates), max(rates), speed, rate / speed, to_start, speedup)
+
+
+def bench_decode(out: Path) -> int:
+    """Times the Hopper decode on the GPU of this machine, each shape after a check against float64, beside its peers: CSV and
+    manifest in `out`. 0 where all went well. Raises BackendError where there is no such GPU, or no checkout with the script."""
+    script = folder("scripts") / "bench_decode_gpu.py"
+    reason = BACKENDS["hopper"].refusal(torch.device("cuda")) if torch.cuda.is_available() else "torch sees no GPU"
+    if reason:
+        raise BackendError(
+            f"decode cannot be timed here: {reason}. Nothing but this repository, torch and Triton is needed where there "
+            f"is one; `sparse-mla time product` models an MI355X, and profiles/measured holds what was measured"
+        )
+    if not script.exists():
+        raise BackendError(f"there is no {script}: an installed package does not carry it; run this from a checkout")
+    return subprocess.run([sys.executable, script, "time", out]).returncode
