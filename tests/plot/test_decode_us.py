@@ -60,8 +60,12 @@ def test_timing_on_a_gpu_is_the_scripts(
     assert "compute capability 9.0" in capsys.readouterr().err
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     asked: list[object] = []
-    done: CompletedProcess[str] = CompletedProcess([], 3)
-    monkeypatch.setattr("subprocess.run", lambda command: (asked.append(command), done)[1])
+
+    def script(command: list[object]) -> CompletedProcess[str]:
+        asked.append(command)
+        return CompletedProcess([], 3)
+
+    monkeypatch.setattr("subprocess.run", script)
     assert cli.main(["bench", "decode", "--out", str(tmp_path)]) == 3
     assert asked == [[sys.executable, Path(cli.__file__).parents[1] / "scripts/bench_decode_gpu.py", "time", tmp_path]]
     monkeypatch.setattr("sparse_mla.execute.bench.folder", lambda name: tmp_path / name)
