@@ -6,7 +6,9 @@ import pandas as pd
 
 from sparse_mla.analyse.traffic import trace_of, traffic
 from sparse_mla.errors import InputError
+from sparse_mla.execute.timing import traced_launches
 from sparse_mla.gfx950.machine import Launched
+from sparse_mla.kernels.case import Case
 
 BANKS = range(64)
 _WHAT = ["kernel", "phase", "file", "line", "source", "mnemonic"]
@@ -40,3 +42,12 @@ def by_line(banks: pd.DataFrame) -> pd.DataFrame:
         sums[name] = sums.pop(str(name)) / sums.accesses
     order = (sums.conflicts * sums.accesses).sort_values(ascending=False, kind="stable").index
     return sums.loc[order].reset_index(drop=True)
+
+
+def totals(kernel: str, tiles: int = 4) -> dict[str, int]:
+    """What one whole row of `tiles` tiles of 32 tokens and 16 heads asks of LDS, by a kernel of the catalogue: `accesses`
+    (wave instructions), `passes` over the banks, and those of them that are `conflicts`."""
+    [launch] = traced_launches(kernel, Case.make(rows=1, main=32 * tiles, extra=0).inputs(), 1, banks=True)
+    found = bank_conflicts(launch)
+    per = {"accesses": found.accesses, "passes": found.phases * found.accesses, "conflicts": found.conflicts * found.accesses}
+    return {name: round(column.sum()) for name, column in per.items()}

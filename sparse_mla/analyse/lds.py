@@ -20,7 +20,7 @@ from sparse_mla.errors import InputError, SparseMlaError
 from sparse_mla.gfx950.assembly import parse
 from sparse_mla.gfx950.decode import decode
 from sparse_mla.gfx950.isa import ARCHES
-from sparse_mla.gfx950.machine import Memory, launch
+from sparse_mla.gfx950.machine import Memory, launch, run_snippet
 from sparse_mla.gfx950.trace import LDS_PATTERNS
 
 LANES = 64
@@ -96,7 +96,7 @@ def _value(node: ast.expr) -> Any:
 
 @lru_cache(maxsize=256)
 def lds_access(instruction: str, where: str | tuple[int, ...], arch: str = "gfx950") -> pd.DataFrame:
-    """Executes `instruction` (one of INSTRUCTIONS) on a wave whose lanes have the addresses `where`: an expression, or 64 of them.
+    """Executes `instruction` (of INSTRUCTIONS) on a wave whose lanes have the addresses `where`: an expression, or 64 numbers.
 
     Rows are dwords that lanes ask for, in order of lane. Columns: lane, address (of the lane, bytes), dword (of LDS), bank, phase
     (in which the lane's group is served), turn (how many other dwords of that bank come first in that phase), served (the pass:
@@ -131,3 +131,14 @@ def lds_access(instruction: str, where: str | tuple[int, ...], arch: str = "gfx9
     if (passes, passes - needed) != (executed.phases, executed.extra):
         raise SparseMlaError(f"{instruction} at {where}: {executed.phases} passes were executed, the table says {passes}")
     return frame.assign(passes=passes, needed=needed, banks=banks, kind="emulated")
+
+
+def transposed_read(tile: npt.ArrayLike) -> pd.DataFrame:
+    """Executes ds_read_b64_tr_b16 on a tile of 16 rows and 16 columns, whole numbers below 65,536; lane l points at its columns
+    4 (l % 4) .. + 3 of row l // 4. Rows are lanes; columns are the halves of the two VGPRs that they get."""
+    lane = np.arange(LANES, dtype=np.uint32)
+    vgpr = np.stack([32 * (lane // 4) + 8 * (lane % 4), lane, lane])
+    lds = np.array(tile, np.uint16).reshape(16, 16).view(np.uint8).ravel()
+    got = run_snippet("ds_read_b64_tr_b16 v[1:2], v0\ns_waitcnt lgkmcnt(0)", vgpr=vgpr, lds=lds).vgpr[1:3]
+    halves = [f"v{register} {half}" for register in (1, 2) for half in ("low", "high")]
+    return pd.DataFrame(got.T.copy().view(np.uint16), columns=halves).rename_axis("lane")

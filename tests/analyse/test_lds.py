@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sparse_mla.analyse import lds as module
-from sparse_mla.analyse.lds import INSTRUCTIONS, addresses, lds_access
+from sparse_mla.analyse.lds import INSTRUCTIONS, addresses, lds_access, transposed_read
 from sparse_mla.errors import InputError, SparseMlaError
 from sparse_mla.gfx950.trace import LDS_PATTERNS
 from sparse_mla.plot.lds import passes_figure, runs
@@ -82,3 +82,9 @@ def test_addresses_may_be_given() -> None:
 
 def test_runs() -> None:
     assert runs([5, 1, 2, 3, 9, 8, 1]) == "1-3, 5, 8-9"
+
+
+def test_a_transposed_read_hands_out_columns() -> None:
+    tile = np.random.default_rng(1).integers(0, 65_536, (16, 16))
+    expected = [[tile[4 * (lane // 16) + i, lane % 16] for i in range(4)] for lane in range(64)]
+    np.testing.assert_array_equal(transposed_read(tile).to_numpy(), expected)

@@ -104,7 +104,7 @@ def test_a_solution_differs_from_its_lesson_only_where_an_answer_goes(path: Path
     assert [cell["id"] for cell in lesson["cells"]] == [cell["id"] for cell in solution["cells"]]
     for before, after in zip(lesson["cells"], solution["cells"], strict=True):
         if before["cell_type"] == "markdown":
-            assert text(after).replace("](../", "](") == text(before).replace("](../", "](")
+            assert text(after).replace("](../", "](") == text(before)  # links of a folder below
             continue
         kept = [line for line in lines(before) if MARK not in line]
         added = iter(lines(after))
