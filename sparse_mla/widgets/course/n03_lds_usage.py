@@ -137,7 +137,7 @@ EXERCISES = [
     Exercise(
         name="03.pad",
         ask="Pad every row by 16 bytes (1,040 bytes apart). How many passes does the same read take?",
-        hint="Phase 0 has rows 0-3 and 12-15 in slot 0, and rows 4-11 in slot 1. Where does slot 1 of row 4 lie?",
+        hint="Phase 0 has rows 0-3 and 12-15 in slot 0, and rows 4-11 in slot 1. Where does slot 1 of row 11 lie?",
         kind="predict",
         observe=value("passes"),
         expect=lambda: [("passes", _passes_of_pad(16))],
@@ -145,7 +145,7 @@ EXERCISES = [
         wrong=[
             Wrong(
                 4,
-                "Row 4's slot 1 lies where row 5's slot 0 would: 16 lanes of 16 rows would be free, but a phase mixes two slots.",
+                "Row 11's slot 1 now lies in the banks of row 12's slot 0, and phase 0 has both (lanes 27 and 12).",
             ),
             Wrong(32, "That is without a pad."),
             Wrong(16, "Rows no longer share banks with all others, only one row with one other."),
