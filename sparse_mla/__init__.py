@@ -23,6 +23,7 @@ _HOMES = {
     "reference": "kernels.reference",
     "load_ipython_extension": "execute.hip",
     "load_kernels": "execute.hip",
+    "open_profile": "record.formats",
     "run": "execute",
     "triton_on_gfx950": "execute.triton_emulated",
 }

@@ -26,10 +26,13 @@ import numpy as np
 import pandas as pd
 
 from sparse_mla.errors import RecordingError
+from sparse_mla.record.from_csv import place
 from sparse_mla.record.inputs import read_json
-from sparse_mla.record.schema import TABLES, Manifest, Recording, marked, unmarked
+from sparse_mla.record.schema import TABLES, Manifest, Recording, Skips, marked, unmarked
+from sparse_mla.record.tabular import whole
 from sparse_mla.record.trace import STATES, recount, states, timeline, waits
 
+HEADS = ("filenames.json", "code.json")  # a folder has one of them
 VERSION = "3.0.0"
 HEADER = "ISA, _, LineNumber, Source, Codeobj, Vaddr, Hit, Latency, Stall, Idle"
 TICKS = 100_000_000  # of the host's clock a second
@@ -126,29 +129,30 @@ def _listing(one: dict[str, pd.DataFrame], kind: str) -> list[list[Any]]:
 
 
 def read(path: str | Path) -> Recording:
-    """A ui_output folder, or all of those in a folder, as one recording. Files that a folder may lack are taken as empty.
+    """A ui_output folder, or all of those in a folder, as one recording. Files that a folder lacks are taken as empty.
 
     Raises RecordingError, naming file and row, for what cannot be read.
     """
-    path = Path(path)
-    folders = [path] if (path / "filenames.json").is_file() else sorted(p.parent for p in path.rglob("ui_output*/filenames.json"))
+    path, skips = Path(path), Skips()
+    folders = [path] if any((path / name).is_file() for name in HEADS) else []
+    folders = folders or sorted({p.parent for name in HEADS for p in path.rglob(f"ui_output*/{name}")})
     if not folders:
-        raise RecordingError(f"{path} has no filenames.json, nor a folder ui_output_* that has one")
+        raise RecordingError(f"{path} has no {' and no '.join(HEADS)}, nor a folder ui_output_* that has one")
     parts: dict[str, list[pd.DataFrame]] = defaultdict(list)
     manifest = None
     for i, folder in enumerate(folders):
-        head = _dict(read_json(folder / "filenames.json"), folder / "filenames.json")
+        head = _optional(folder / "filenames.json", skips)
         if manifest is None and "sparse_mla" in head:
             manifest = Manifest.from_dict(head["sparse_mla"], f"{folder / 'filenames.json'}: sparse_mla")
         number = re.search(r"_dispatch_(\d+)", folder.name)
-        for name, frame in _read_dispatch(folder, head, int(number[1]) if number else i + 1).items():
+        for name, frame in _read_dispatch(folder, head, int(number[1]) if number else i + 1, skips).items():
             parts[name].append(frame)
     tables = {name: pd.concat(frames, ignore_index=True) for name, frames in parts.items()}
     tables["sources"] = tables["sources"].drop_duplicates("path", ignore_index=True)
     if manifest is None:
         device = {"arch": "gfx9"} | ({"mhz": mhz} if (mhz := _clock(tables["clocks"])) else {})
         manifest = Manifest(dict.fromkeys(TABLES, "measured"), device, tool="rocprofv3 --att")
-    return Recording(manifest, tables)
+    return Recording(manifest, tables, tuple(skips))
 
 
 def _dict(data: Any, path: Path) -> dict[str, Any]:
@@ -157,8 +161,11 @@ def _dict(data: Any, path: Path) -> dict[str, Any]:
     return data
 
 
-def _optional(path: Path) -> dict[str, Any]:
-    return _dict(read_json(path), path) if path.is_file() else {}
+def _optional(path: Path, skips: Skips) -> dict[str, Any]:
+    if path.is_file():
+        return _dict(read_json(path), path)
+    skips.add(path, "a file that is not there")
+    return {}
 
 
 def _numbers(data: Any, columns: int, where: str) -> Any:
@@ -169,15 +176,18 @@ def _numbers(data: Any, columns: int, where: str) -> Any:
         found = np.array(data) if data else np.zeros((0, columns), np.int64)
     except (TypeError, ValueError) as problem:
         raise RecordingError(f"{where}: rows of numbers are expected: {problem}") from None
-    if found.dtype.kind not in "iu" or found.ndim != 2 or found.shape[1] < columns:
+    if found.dtype.kind != "i" or found.ndim != 2 or found.shape[1] < columns:
         raise RecordingError(f"{where}: rows of {columns} whole numbers are expected")
     return found.astype(np.int64)
 
 
-def _read_dispatch(folder: Path, head: dict[str, Any], dispatch: int) -> dict[str, pd.DataFrame]:
-    instructions = _read_code(folder / "code.json")
+def _read_dispatch(folder: Path, head: dict[str, Any], dispatch: int, skips: Skips) -> dict[str, pd.DataFrame]:
+    instructions = _read_code(folder / "code.json", skips)
     waves, events = [], []
     for i, path in enumerate(_wave_files(head, folder)):
+        if not path.is_file():
+            skips.add(path, "a wave whose file is not there")
+            continue
         data = _dict(read_json(path), path)
         wave, ours = _dict(data.get("wave"), path), data.get("sparse_mla")
         row = ours if isinstance(ours, dict) else {}
@@ -191,23 +201,30 @@ def _read_dispatch(folder: Path, head: dict[str, Any], dispatch: int) -> dict[st
         waves.append(row)
         did = pd.DataFrame(_numbers(wave.get("instructions"), 5, f"{path}: instructions")[:, :5], columns=_EVENT)
         events.append(did.assign(wave=row["wave"], pc=did.pc - 1))
-    occupancy = _optional(folder / "occupancy.json")
+    occupancy = _optional(folder / "occupancy.json", skips)
     kernels = {key: unmarked(str(name))[0] for key, name in _dict(occupancy.get("dispatches", {}), folder).items()}
     seen = []
     for key, rows in occupancy.items():
         if key.isdigit():
-            found = _numbers(rows, 6, f"{folder / 'occupancy.json'}: {key}")[:, :6]
-            frame = pd.DataFrame(found, columns=["time", "cu", "simd", "slot", "start", "kernel"])
+            found = _numbers(rows, 6, f"{folder / 'occupancy.json'}: {key}")
+            if found.shape[1] > 6:
+                skips.add(folder / "occupancy.json", "columns behind the sixth", 1, len(found))
+            frame = pd.DataFrame(found[:, :6], columns=["time", "cu", "simd", "slot", "start", "kernel"])
             seen.append(frame.assign(se=int(key), kernel=[kernels.get(str(k), "") for k in found[:, 5]]))
+        elif key not in ("dispatches", "version"):
+            skips.add(folder / "occupancy.json", f"{key:.40}: no table has it")
+    for path in sorted(x for pattern in ("other_simd*.json", "shaderdata*.json") for x in folder.glob(pattern)):
+        skips.add(path, "records of other SIMDs, and values that a shader wrote: no table has them")
     tables = {
         "instructions": instructions,
         "waves": pd.DataFrame(waves) if waves else TABLES["waves"].frame(),
         "events": pd.concat(events) if events else TABLES["events"].frame(),
         "occupancy": pd.concat(seen) if seen else TABLES["occupancy"].frame(),
-        "clocks": _read_clocks(folder / "realtime.json"),
+        "clocks": _read_clocks(folder / "realtime.json", skips),
+        "series": _read_series(folder, head),
     }
     tables = {name: frame.assign(dispatch=dispatch) for name, frame in tables.items()}
-    tables["sources"] = TABLES["sources"].frame(dict(zip(("path", "text"), _read_sources(folder), strict=True)))
+    tables["sources"] = TABLES["sources"].frame(dict(zip(("path", "text"), _read_sources(folder, skips), strict=True)))
     tables["dispatches"] = _dispatch(
         tables, dispatch, next((k for i, k in kernels.items() if i != "0"), ""), "sparse_mla" in head
     )
@@ -248,6 +265,8 @@ def _clock(clocks: pd.DataFrame) -> float:
 
 def _wave_files(head: dict[str, Any], folder: Path) -> Iterator[Path]:
     where = folder / "filenames.json"
+    if not head:
+        yield from sorted(folder.glob("se*_sm*_sl*_wv*.json"))
     for simds in _dict(head.get("wave_filenames") or {}, where).values():
         for slots in _dict(simds, where).values():
             for ids in _dict(slots, where).values():
@@ -258,11 +277,14 @@ def _wave_files(head: dict[str, Any], folder: Path) -> Iterator[Path]:
                     yield folder / name
 
 
-def _read_code(path: Path) -> pd.DataFrame:
-    data = _dict(read_json(path), path)
+def _read_code(path: Path, skips: Skips) -> pd.DataFrame:
+    data = _optional(path, skips)
     header = data.get("header", HEADER)
-    names = [x.strip().lower() for x in (header.split(",") if isinstance(header, str) else header)]
+    names = [str(x).strip().lower() for x in (header.split(",") if isinstance(header, str) else header)]
     at = {name: names.index(name) for name in map(str.strip, HEADER.lower().split(",")) if name in names}
+    samples = {ours: names.index(x) for ours in ("issued", "stalled") for x in (ours, f"pc_{ours}") if x in names}
+    if unused := [name for i, name in enumerate(names) if i not in (*at.values(), *samples.values())]:
+        skips.add(path, f"columns without a place: {', '.join(unused)[:80]}")
     kernel, rows = "", []
     for i, row in enumerate(data.get("code") or []):
         try:
@@ -270,20 +292,38 @@ def _read_code(path: Path) -> pd.DataFrame:
             if text.startswith("; "):
                 kernel = unmarked(text[2:])[0]
                 continue
-            first, _, others = source.partition(" -> ")
-            file, _, line = first.rpartition(":")
+            file, line, others = place(source)
             rows.append(
-                {"kernel": kernel, "pc": int(row[at["linenumber"]]) - 1, "text": text}
-                | {"file": file, "line": int(line or 0), "inlined_at": others}
-                | {name: int(row[at[name]]) for name in ("codeobj", "vaddr", "hit", "latency", "stall", "idle")}
+                {"kernel": kernel, "pc": whole(row[at["linenumber"]]) - 1, "text": text}
+                | {"file": file, "line": line, "inlined_at": others}
+                | {name: whole(row[at[name]]) for name in ("codeobj", "vaddr", "hit", "latency", "stall", "idle")}
+                | {name: whole(row[i]) for name, i in samples.items()}
             )  # fmt: skip
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as problem:
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as problem:
             raise RecordingError(f"{path}: row {i} of code is not as its header says: {problem!r}") from None
     return pd.DataFrame(rows) if rows else TABLES["instructions"].frame()
 
 
-def _read_clocks(path: Path) -> pd.DataFrame:
-    data = _optional(path)
+def _read_series(folder: Path, head: dict[str, Any]) -> pd.DataFrame:
+    """Counters over time: rows of [time, four values, compute unit, which four of the counters' names]."""
+    names, parts = head.get("counter_names"), [TABLES["series"].frame().drop(columns="dispatch")]
+    for path in sorted(folder.glob("se*_perfcounter.json")):
+        if not (se := re.fullmatch(r"se(\d{1,4})_perfcounter", path.stem)):
+            continue
+        rows = _numbers(_dict(read_json(path), path).get("data"), 7, f"{path}: data")
+        for i in range(4):
+            known = [str(names[n]) if isinstance(names, list) and n < len(names) else f"counter {n}" for n in (i, i + 4)]
+            if not set(rows[:, 6]) <= {0, 1}:
+                raise RecordingError(f"{path}: a bank is not 0 or 1")
+            name = np.array(known, object)[rows[:, 6]]
+            parts.append(
+                pd.DataFrame({"se": int(se[1]), "cu": rows[:, 5], "time": rows[:, 0], "name": name, "value": rows[:, i + 1]})
+            )
+    return pd.concat(parts)
+
+
+def _read_clocks(path: Path, skips: Skips) -> pd.DataFrame:
+    data = _optional(path, skips)
     ticks = _dict(data.get("metadata", {}), path).get("frequency", TICKS)
     if not isinstance(ticks, int) or ticks <= 0:
         raise RecordingError(f"{path}: frequency is {ticks!r:.40}; it is ticks a second")
@@ -294,7 +334,7 @@ def _read_clocks(path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["se", "cycle", "time"])
 
 
-def _read_sources(folder: Path) -> tuple[list[str], list[str]]:
+def _read_sources(folder: Path, skips: Skips) -> tuple[list[str], list[str]]:
     """(paths, texts) of the source files that are there."""
     paths, texts = [], []
 
@@ -305,6 +345,8 @@ def _read_sources(folder: Path) -> tuple[list[str], list[str]]:
                 texts.append((folder / below).read_bytes().decode(errors="replace"))
             elif isinstance(below, dict):
                 walk(below, above / name)
+            else:
+                skips.add(folder / "snapshots.json", "sources that are not there")
 
-    walk(_optional(folder / "snapshots.json"), Path())
+    walk(_optional(folder / "snapshots.json", skips), Path())
     return paths, texts

@@ -154,15 +154,17 @@ def _counters(frame: Frame, skips: Skips) -> pd.DataFrame:
         }
         columns |= {"unit": pd.Series(ours["unit"], dtype=object)} if "unit" in ours else {}
         return pd.DataFrame(columns, copy=False).assign(file=str(frame.path))
-    parts = []
-    for name, values in frame.extra.items():
-        there = ~np.isnan(values)
-        if not there.all():
-            skips.add(frame.path, f"no value of counter {name:.60}", rows=int((~there).sum()))
-        columns = {"dispatch": ours["dispatch"], "name": name, "value": values, "kind": kind}
-        columns |= {"unit": frame.units[name]} if frame.units else {}
-        parts.append(pd.DataFrame(columns)[there])
-    return pd.concat(parts, ignore_index=True).assign(file=str(frame.path)) if parts else pd.DataFrame()
+    if not frame.extra:
+        return pd.DataFrame()
+    values, names = np.stack(list(frame.extra.values())), np.array(list(frame.extra), object)  # [counters, launches]
+    there = ~np.isnan(values)
+    if lost := int((~there).sum()):
+        skips.add(frame.path, "counters without a value", int(np.argmin(there.all(0))) + 2, lost)
+    one, launch = np.nonzero(there)
+    columns = {"dispatch": ours["dispatch"][launch], "name": names[one], "value": values[there], "kind": "measured"}
+    columns |= {"kind": kind.to_numpy()[launch]} if isinstance(kind, pd.Series) else {}
+    columns |= {"unit": np.array([frame.units[name] for name in names], object)[one]} if frame.units else {}
+    return pd.DataFrame(columns).assign(file=str(frame.path))
 
 
 def _once(counters: list[pd.DataFrame], skips: Skips) -> pd.DataFrame:
@@ -258,7 +260,9 @@ def read_workload(folder: str | Path) -> Recording:
             skips.add(file, f"{len(again)} counters that an earlier pass has too")
         extra = {name: x for name, x in extra.items() if name not in counted}
         counted |= set(extra)
-        times: dict[str, Any] = {name: frame.columns[name] for name in ("start", "end") if name in frame.columns and not lost.any()}
+        times: dict[str, Any] = {
+            name: frame.columns[name] for name in ("start", "end") if name in frame.columns and not lost.any()
+        }
         if times.keys() - main.columns.keys() and len(numbers) == main.rows:
             main.columns.update(times)
         frames.append(Frame(file, frame.kind, {"dispatch": numbers[~lost]}, extra, {}))

@@ -11,6 +11,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from io import BufferedReader, RawIOBase, TextIOWrapper
 from pathlib import Path
 from typing import Any
@@ -64,9 +65,9 @@ def text(path: Path) -> Iterator[TextIOWrapper]:
 class _Scanner:
     """JSON text read in blocks; `value` decodes one whole value, growing the block until it is there."""
 
-    def __init__(self, file: TextIOWrapper, path: Path) -> None:
+    def __init__(self, file: TextIOWrapper, path: Path, exact: bool) -> None:
         self.file, self.path, self.text, self.at, self.end = file, path, "", 0, False
-        self.decode = json.JSONDecoder().raw_decode
+        self.decode = json.JSONDecoder(parse_float=Decimal if exact else None).raw_decode
         self.before = 0  # characters already dropped
 
     def grow(self) -> None:
@@ -103,7 +104,7 @@ class _Scanner:
                     return value
             except RecursionError:
                 raise self.wrong("a value is nested too deeply") from None
-            except ValueError as problem:
+            except (ValueError, ArithmeticError) as problem:
                 if not isinstance(problem, json.JSONDecodeError):  # a number of thousands of digits
                     raise self.wrong(problem) from None
                 if self.end:
@@ -140,11 +141,12 @@ class _Scanner:
         self.take(close)
 
 
-def json_items(path: Path, *streamed: str) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+def json_items(path: Path, *streamed: str, exact: bool = False) -> Iterator[tuple[tuple[str | int, ...], Any]]:
     """(place, value) of a JSON file in its order, without ever holding all of it.
 
     `streamed`: the lists whose items come one by one, as "a/*/b" (`*`: any number); what encloses them is gone into; all
-    else comes whole. Raises RecordingError, naming file and place, for what is not JSON or is nested too deeply.
+    all else comes whole. `exact`: fractions as decimals: a time has more digits than a float. Raises RecordingError, naming
+    file and place, for what is not JSON or is nested too deeply.
     """
     lists = [tuple(name.split("/")) for name in streamed]
 
@@ -155,7 +157,7 @@ def json_items(path: Path, *streamed: str) -> Iterator[tuple[tuple[str | int, ..
         return "inside" if any(one[: len(shape)] == shape for one in lists) else "whole"
 
     with text(path) as file:
-        scanner = _Scanner(file, path)
+        scanner = _Scanner(file, path, exact)
         yield from scanner.walk((), how)
         if scanner.peek():
             raise scanner.wrong("more than one value")

@@ -398,9 +398,7 @@ def _columns(cursor: sqlite3.Cursor, table: str, columns: dict[str, str], where:
             dtype = {"text": object, "int": np.int64, "float": np.float64}[column.dtype]
             pieces[ours].append(np.array(values, dtype))
         done += len(rows)
-    return pd.DataFrame(
-        {ours: np.concatenate(some) for ours, some in pieces.items()} if done else {c: [] for c in pieces}, copy=False
-    )
+    return pd.DataFrame({ours: np.concatenate(some or [np.zeros(0)]) for ours, some in pieces.items()}, copy=False)
 
 
 def _json(text: Any, path: Path) -> dict[str, Any]:

@@ -379,7 +379,7 @@ class Recording:
         head += [f"  ... and {len(dispatches) - SHOWN:,} more launches"] if len(dispatches) > SHOWN else []
         kinds = {name: self.kind(name) for name in self.tables} | {"counters": ", ".join(sorted(set(self["counters"].kind)))}
         rows = [f"  {len(f):9,} {name} ({kinds[name]})" for name, f in self.tables.items() if len(f)]
-        return "\n".join([*head, *rows, *(f"  not read: {one}" for one in self.skipped)])
+        return "\n".join([*head, *rows, *(f"  left out: {one}" for one in self.skipped[:SHOWN])])
 
     def _repr_html_(self) -> str:
         from html import escape

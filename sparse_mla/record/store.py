@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ import pandas as pd
 from sparse_mla.errors import RecordingError
 from sparse_mla.files import folder as profiles
 from sparse_mla.record.inputs import read_json
-from sparse_mla.record.schema import TABLES, Manifest, Recording, Table
+from sparse_mla.record.schema import TABLES, Manifest, Recording, Skipped, Table
 
+_SKIPPED = {"file": str, "reason": str, "rows": int, "first": int}
 LIMIT = 1 << 30  # bytes of one table when unpacked; a small file may claim to hold more than any machine has
 
 
@@ -44,7 +46,8 @@ def save(recording: Recording, folder: str | Path) -> Path:
                 for column, values in _arrays(TABLES[name], frame).items():
                     np.lib.format.write_array(data := BytesIO(), values, allow_pickle=False)
                     file.writestr(zipfile.ZipInfo(f"{column}.npy"), data.getvalue(), zipfile.ZIP_DEFLATED)  # no date in it
-    manifest.write_text(json.dumps(recording.manifest.as_dict() | {"tables": rows}, indent=1, sort_keys=True) + "\n")
+    skipped = {"skipped": [asdict(one) for one in recording.skipped]} if recording.skipped else {}
+    manifest.write_text(json.dumps(recording.manifest.as_dict() | {"tables": rows} | skipped, indent=1, sort_keys=True) + "\n")
     return folder
 
 
@@ -57,13 +60,18 @@ def load(folder: str | Path) -> Recording:
     rows = data.get("tables")
     if not isinstance(rows, dict) or set(rows) - set(TABLES):
         raise RecordingError(f"{path}: tables is not a list of known tables with their rows")
+    skipped = []
+    for one in data.get("skipped", ()):
+        if not isinstance(one, dict) or {name: type(x) for name, x in one.items()} != _SKIPPED:
+            raise RecordingError(f"{path}: skipped has {one!r:.60}; it has {', '.join(_SKIPPED)}")
+        skipped.append(Skipped(**one))
     tables = {}
     for name, count in rows.items():
         file = folder / f"{name}.npz"
         tables[name] = frame = _read(TABLES[name], file)
         if len(frame) != count:
             raise RecordingError(f"{file} has {len(frame)} rows; the manifest says {count}")
-    return Recording(manifest, tables)
+    return Recording(manifest, tables, tuple(skipped))
 
 
 def kept(kernel: str, case: str, device: str = "mi355x") -> Recording:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import csv
 import math
 import re
+import reprlib
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from sparse_mla.errors import RecordingError
 from sparse_mla.record.inputs import LINE, text
@@ -192,8 +194,8 @@ def _lines(path: Path, skips: Skips) -> Iterator[tuple[int, list[str]]]:
         reader, header = csv.reader(short()), False
         try:
             for row in reader:
-                if row and not header and row[0].startswith("=="):
-                    skips.add(path, "a line in front of the header", reader.line_num)
+                if row and row[0].startswith("==") and not (header and len(row) > 1):
+                    skips.add(path, "what the tool says between its rows", reader.line_num)
                 elif row:
                     header = True
                     yield reader.line_num, row
@@ -214,6 +216,44 @@ def kind_of(names: list[str]) -> tuple[Kind | None, str]:
     near = min(KINDS, key=lambda kind: len(kind.lacks(names)) / len(kind.needs))
     lost = near.lacks(names)
     return None, f"lacks column {' or '.join(lost)} of {near.name}" if 2 * len(lost) <= len(near.needs) else ""
+
+
+class Rows:
+    """Rows of one table, from a format that has them one by one. What may be unknown is None."""
+
+    def __init__(self, table: str, path: Path) -> None:
+        self.table, self.path, self.count = table, path, 0
+        self.wanted = [(c.name, c.dtype, c.optional) for c in TABLES[table].columns]
+        self.values: dict[str, Any] = {name: [] if t == "text" else array("qd"[t == "float"]) for name, t, _ in self.wanted}
+        self.partly: dict[str, int] = dict.fromkeys(self.values, 0)
+
+    def add(self, where: object, row: Mapping[str, Any]) -> None:
+        """Raises RecordingError, naming file, `where` and column, for a value that is missing or is not of its dtype."""
+        for name, dtype, optional in self.wanted:
+            value = row.get(name)
+            try:
+                if value is None and optional:
+                    self.partly[name] += 1
+                    value = "" if dtype == "text" else -1
+                elif dtype == "text":
+                    if not isinstance(value, str):
+                        raise TypeError
+                elif type(value) is not int or not -(2**63) <= value < 2**63:
+                    value = number(value) if dtype == "float" else whole(value)
+            except (ValueError, TypeError, ArithmeticError):
+                what = {"text": "text", "int": "a whole number", "float": "a number"}[dtype]
+                raise RecordingError(f"{self.path}, {where}: {name} is {reprlib.repr(value)}; it is {what}") from None
+            self.values[name].append(value)
+        self.count += 1
+
+    def frame(self) -> pd.DataFrame:
+        """The rows; without the columns that no row has, and but for `spans` without those that some lack."""
+        some = self.count if self.table == "spans" else 1
+        kept = {name: x for name, x in self.values.items() if self.count == 0 or self.partly[name] < some}
+        arrays = {name: x if isinstance(x, list) else np.frombuffer(x, x.typecode) for name, x in kept.items()}
+        return pd.DataFrame(
+            {name: pd.Series(x, dtype=object) if isinstance(x, list) else x for name, x in arrays.items()}, copy=False
+        )
 
 
 class Frame:
