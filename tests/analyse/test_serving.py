@@ -1,6 +1,7 @@
 """The serving view against a simulation of requests, Amdahl's law the other way round, and the published figures themselves."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -69,6 +70,15 @@ def test_the_arithmetic_is_shown_and_every_number_has_its_kind() -> None:
         assert words in text
     for line in text.replace('"~6 %"', "").splitlines():
         assert not re.search(r"\d (%|us|ms|tok/s)", line) or re.search(r"\[(published|modelled)|published / ", line), line
+
+
+def test_the_documentation_has_the_numbers_of_now() -> None:
+    text = " ".join((Path(__file__).parents[2] / "docs/capture.md").read_text().split())
+    plain, scaled = (serving.shares(POINTS, TIMES, scale=x) for x in (1.0, serving.calibration()))
+    *first, last = (f"{x:.1f}" for x in plain.share)
+    assert f"attention {', '.join(first)} and {last} % of a step" in text
+    assert f"`base` gain {', '.join(f'+{x:.1f}' for x in scaled.base_gain)} %" in text
+    assert f"285 us where the model has {285 / serving.calibration():.0f}" in text
 
 
 @pytest.mark.parametrize("scale, words", [(1.0, "More was gained than it could give: 1k1k at 4"), (9.0, "No gain is")])
