@@ -28,7 +28,8 @@ from sparse_mla.errors import BackendError, InputError, RecordingError
 from sparse_mla.files import folder
 from sparse_mla.kernels.case import CASES, Case, span
 from sparse_mla.kernels.catalogue import Partials, kernel_named
-from sparse_mla.record import att, rocprof_csv, store
+from sparse_mla.record import att, store
+from sparse_mla.record.formats import open_profile
 from sparse_mla.record.from_emulator import commit, now, record
 from sparse_mla.record.schema import Manifest, Recording
 
@@ -234,12 +235,10 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 def read_step(step: Step) -> Recording:
     """What a step left, as its tool writes it. Raises RecordingError where nothing is there or it is damaged."""
-    if step.input:
-        return att.read(step.out) if "advanced_thread_trace" in step.input else rocprof_csv.read(step.out)
-    wrote = [path for path in sorted(step.out.iterdir()) if path.name != LOG]
-    if len(wrote) != 1:
-        raise RecordingError(f"{step.out} has {len(wrote)} files beside {LOG}; this step writes one")
-    raise RecordingError(f"{wrote[0]} cannot be read yet")
+    if "advanced_thread_trace" in step.input:
+        return att.read(step.out)
+    wrote = [path for path in step.out.iterdir() if path.name != LOG]
+    return open_profile(wrote[0] if len(wrote) == 1 and wrote[0].is_file() else step.out)
 
 
 def joined(parts: Mapping[str, Recording]) -> tuple[Recording, dict[str, str]]:
@@ -256,8 +255,11 @@ def joined(parts: Mapping[str, Recording]) -> tuple[Recording, dict[str, str]]:
         if lost := [key for key in mine.values() if key not in launches]:
             apart[step] = f"; left out: launch {lost[0][1] + 1} of {lost[0][0]:.60} is not in the first step"
             continue
-        kinds, device = part.manifest.kinds | kinds, part.manifest.device | device
         number = {dispatch: launches[key] for dispatch, key in mine.items()}
+        if lost := [name for name, frame in part.tables.items() if "dispatch" in frame and not frame.dispatch.isin(number).all()]:
+            apart[step] = f"; left out: {lost[0]} has rows of launches that it does not name"
+            continue
+        kinds, device = part.manifest.kinds | kinds, part.manifest.device | device
         for name, frame in part.tables.items():
             if len(frame) and (name != "dispatches" or part is first):
                 moved = frame.assign(dispatch=frame.dispatch.map(number)) if "dispatch" in frame else frame

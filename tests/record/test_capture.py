@@ -1,7 +1,9 @@
 """Profiling with one command: which runs are asked for, and what becomes of runs that fail, hang or write half of a file."""
 
+import gzip
 import json
 import os
+import runpy
 import shlex
 import sys
 import time
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 
 from sparse_mla import cli
 from sparse_mla.errors import BackendError, InputError
+from sparse_mla.files import folder
 from sparse_mla.kernels.case import Case
 from sparse_mla.record import att, capture, rocprof_csv, store
 from sparse_mla.record.counters import COUNTERS, METRICS
@@ -82,8 +85,8 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rocprof_csv.write(one, place, "x")
     for name in ("kernel_trace", "agent_info"):
         (place / f"x_{name}.csv").rename(place / f"{name}.csv")
-    for folder in att.write(one, place / "att"):
-        for path in folder.glob("*.json"):  # a real one has no manifest of ours
+    for traced in att.write(one, place / "att"):
+        for path in traced.glob("*.json"):  # a real one has no manifest of ours
             data = json.loads(path.read_text())
             data.pop("sparse_mla", None)
             path.write_text(json.dumps(data))
@@ -165,8 +168,12 @@ def test_a_counter_too_many_would_abort(fake: Path, tmp_path: Path) -> None:
 def test_parts_that_do_not_fit_are_left_out_and_named() -> None:
     other = measured()
     renamed = Recording(other.manifest, {**other.tables, "dispatches": other["dispatches"].assign(kernel="gemm")})
-    one, apart = capture.joined({"trace": other, "waves": renamed})
-    assert apart == {"waves": "; left out: launch 1 of gemm is not in the first step"}
+    nameless = Recording(other.manifest, {**other.tables, "dispatches": other["dispatches"].iloc[:1]})
+    one, apart = capture.joined({"trace": other, "waves": renamed, "lds": nameless})
+    assert apart == {
+        "waves": "; left out: launch 1 of gemm is not in the first step",
+        "lds": "; left out: counters has rows of launches that it does not name",
+    }
     assert len(one["counters"]) == len(other["counters"])
 
 
@@ -190,3 +197,54 @@ def test_without_a_gpu_the_emulator_records(tmp_path: Path, monkeypatch: pytest.
     one = capture.capture("base", Case.make(rows=1, main=32, extra=32), tmp_path / "p")
     assert one.kind("dispatches") == "modelled"
     assert store.load(tmp_path / "p").manifest.command.startswith("sparse-mla profile base --heads 16 --rows 1 --main 32")
+
+
+def test_what_runs_on_nvidia_decodes_and_traces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program that nvidia.toml profiles, here on the CPU with the float64 reference, and what its trace is read as."""
+    program = str(folder("profiles") / "recipes/decode_once.py")
+    small = ["--rows", "1", "--main", "16", "--extra", "0", "--heads", "2", "--trace", str(tmp_path / "trace.json.gz")]
+    monkeypatch.setattr(sys, "argv", [program, "reference", *small])
+    runpy.run_path(program, run_name="__main__")
+    spans = capture.read_step(capture.Step("timeline", (), "", tmp_path))["spans"]
+    assert (spans.name == "sparse_mla::decode").sum() == 2
+
+
+def test_profiles_of_several_tools_are_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """nvidia.toml with each program replaced by one that writes what it would."""
+    kernels = [
+        {"ph": "X", "cat": "kernel", "name": "hopper_decode", "pid": 0, "tid": 7, "ts": 10.0 * i, "dur": 5.0 + i,
+         "args": {"device": 0, "stream": 7, "correlation": i, "grid": [132, 1, 1], "block": [384, 1, 1]}}
+        for i in (1, 2)
+    ]  # fmt: skip
+    trace = {"schemaVersion": 1, "deviceProperties": [{"id": 0, "name": "NVIDIA H100"}], "traceEvents": kernels}
+    ncu = (
+        "==PROF== Connected\n"
+        '"ID","Process ID","Process Name","Host Name","Kernel Name","Context","Stream","Block Size","Grid Size","Device","CC",'
+        '"dram__bytes_read.sum"\n'
+        '"","","","","","","","","","","","Mbyte"\n'
+        '"0","77","python","127.0.0.1","hopper_decode","1","7","(384, 1, 1)","(132, 1, 1)","0","9.0","33.5"\n'
+        '"1","77","python","127.0.0.1","hopper_decode","1","7","(384, 1, 1)","(132, 1, 1)","0","9.0","1.5"\n'
+    )
+    node = {"frame": {"name": "hopper_decode", "type": "function"}, "children": []}
+    node["metrics"] = {"count": 2, "time (ns)": 13000, "device_id": "0", "device_type": "CUDA"}
+    root = {"frame": {"name": "ROOT", "type": "function"}, "metrics": {"count": 0, "time (ns)": 0}, "children": [node]}
+    device = {"arch": "90", "bus_width": 5120, "clock_rate": 1980000, "memory_clock_rate": 2619000, "num_sms": 132}
+    proton = [root, {"CUDA": {"0": device}}]
+    writes = {"timeline": ("trace.json.gz", json.dumps(trace)), "proton": ("proton.hatchet", json.dumps(proton))}
+    writes["ncu"] = ("ncu.csv", ncu)
+
+    def run(step: capture.Step, timeout: float) -> str:
+        step.out.mkdir(parents=True)
+        name, text = writes[step.name]
+        (step.out / name).write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
+        return "ok"
+
+    monkeypatch.setattr(capture, "run_step", run)
+    one = capture.capture("hopper", CASE, tmp_path / "p", on="nvidia")
+    assert [how for step, how in one.manifest.result.items() if step.startswith("step")] == ["ok"] * 3
+    assert (one["dispatches"].end - one["dispatches"].start).tolist() == [6000, 7000]
+    read = one["counters"][one["counters"].name == "dram__bytes_read.sum"]
+    assert read.dispatch.tolist() == one["dispatches"].dispatch.tolist()
+    assert read.value.tolist() in ([33.5, 1.5], [33.5e6, 1.5e6])
+    assert "hopper_decode" in set(one["summaries"].name)
+    assert store.load(tmp_path / "p").manifest == one.manifest
