@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes as c
+import re
 import shutil
 import subprocess
 import sys
@@ -26,17 +27,22 @@ INCLUDE = Path(torch.__file__).parent / "include"
 HOST_COMPILER = shutil.which("c++")
 
 
+def cmake(source: Path, build: Path, *options: str) -> None:
+    if shutil.which("cmake") is None:
+        pytest.skip("cmake is not installed")
+    tools = find_toolchain()
+    given = [f"-DSPARSE_MLA_{name}={';'.join(command)}" for name, command in (("CLANG", tools.clang), ("LLD", tools.lld))]
+    given += [f"-DPython_EXECUTABLE={sys.executable}", *options]
+    for step in ([f"-S{source}", f"-B{build}", *given], ["--build", str(build)]):
+        done = subprocess.run(["cmake", *step], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A build for gfx950 and gfx942, with the op where the machine has a host compiler."""
-    if shutil.which("cmake") is None:
-        pytest.skip("cmake is not installed")
-    folder, tools = tmp_path_factory.mktemp("cmake"), find_toolchain()
-    options = [f"-DSPARSE_MLA_{name}={';'.join(command)}" for name, command in (("CLANG", tools.clang), ("LLD", tools.lld))]
-    options += [f"-DSPARSE_MLA_TORCH_OP={'ON' if HOST_COMPILER else 'OFF'}", f"-DPython_EXECUTABLE={sys.executable}"]
-    for step in ([f"-S{csrc_dir()}", f"-B{folder}", "-DSPARSE_MLA_ARCHS=gfx950;gfx942", *options], ["--build", str(folder)]):
-        done = subprocess.run(["cmake", *step], capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
+    folder = tmp_path_factory.mktemp("cmake")
+    cmake(csrc_dir(), folder, "-DSPARSE_MLA_ARCHS=gfx950;gfx942", f"-DSPARSE_MLA_TORCH_OP={'ON' if HOST_COMPILER else 'OFF'}")
     return folder
 
 
@@ -138,3 +144,18 @@ def test_the_op_names_the_call_that_failed(hip: Hip) -> None:
     given["main_indptr"] = torch.zeros(rows + 1, dtype=torch.int32)
     with pytest.raises(RuntimeError, match=r"hipModuleLaunchKernel \(mla_decode_product_fused\): \w+, 9"):
         torch.ops.sparse_mla_rocm.sparse_mla_decode(**given)
+
+
+@pytest.mark.skipif(not HOST_COMPILER, reason="no host compiler whose C++ library is torch's")
+def test_the_op_in_another_extension(hip: Hip, tmp_path: Path) -> None:
+    """By the lines that README.md gives, for an architecture without a kernel: the op is there, and says why it does nothing."""
+    (lines,) = re.findall(r"^```cmake\n(.*?)^```", (csrc_dir().parent / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "own.cpp").write_text("int own() { return 1; }")
+    (tmp_path / "CMakeLists.txt").write_text(
+        "cmake_minimum_required(VERSION 3.21)\nproject(engine LANGUAGES CXX)\nadd_library(_rocm_C MODULE own.cpp)\n"
+        + lines.replace("third_party/sparse_mla/csrc", str(csrc_dir()))
+    )
+    cmake(tmp_path, tmp_path / "build", "-DVLLM_GPU_ARCHES=gfx90a;gfx942")
+    torch.ops.load_library(tmp_path / "build/lib_rocm_C.so")  # type: ignore[no-untyped-call]
+    with pytest.raises(RuntimeError, match="sparse_mla_decode was built without code for gfx950"):
+        torch.ops._rocm_C.sparse_mla_decode(**arguments("no-sink", 1))
