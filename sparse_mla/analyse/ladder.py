@@ -67,11 +67,13 @@ def per_tile(kernel: str) -> dict[str, float]:
     return dict(zip(("instructions", "barriers", "lds", "conflicts"), per.tolist(), strict=True))
 
 
-def counts() -> pd.DataFrame:
-    """One row a step. Columns: step (from 1), version, kernel, those of `per_tile`, vgprs (of a lane, both files), lds_bytes and
-    waves (of a workgroup), workgroups (that fit a CU), limiter (what is scarcest), kind."""
+def counts(versions: Sequence[str] = tuple(STEPS)) -> pd.DataFrame:
+    """One row a version, of STEPS. Columns: step (from 1), version, kernel, those of `per_tile`, vgprs (of a lane, both files),
+    lds_bytes and waves (of a workgroup), workgroups (that fit a CU), limiter (what is scarcest), kind."""
     on, rows = device("mi355x"), []
     for step, (version, kernel) in enumerate(STEPS.items(), 1):
+        if version not in versions:
+            continue
         one = _traced(kernel, EXTRA[0])
         vgprs, waves = one.kernel.descriptor["next_free_vgpr"], len(one.counts)
         room = limits(vgprs, waves, one.lds_bytes, on)
