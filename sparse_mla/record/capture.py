@@ -26,11 +26,11 @@ import torch
 
 from sparse_mla.errors import BackendError, InputError, RecordingError
 from sparse_mla.files import folder
-from sparse_mla.kernels.case import CASES, Case, span
+from sparse_mla.kernels.case import CASES, Case
 from sparse_mla.kernels.catalogue import Partials, kernel_named
 from sparse_mla.record import att, store
 from sparse_mla.record.formats import open_profile
-from sparse_mla.record.from_emulator import commit, now, record
+from sparse_mla.record.from_emulator import commit, now, record, shape_of
 from sparse_mla.record.schema import Manifest, Recording
 
 On = Literal["auto", "rocm", "nvidia", "emulator"]
@@ -96,9 +96,7 @@ def steps(
     """What a recipe does for this decode, written below `out`. Raises InputError for a kernel or case that it cannot be for."""
     options = [f"--split-k={split_k}"] * (split_k != "auto") + [f"--partials={partials}"] * (partials != "fp32")
     if on == "nvidia" and (options or kernel not in NVIDIA):
-        raise InputError(
-            f"on nvidia a profile is of {' or '.join(NVIDIA)}, as planned there; this is {kernel} {' '.join(options)}"
-        )
+        raise InputError(f"on nvidia a profile is of {' or '.join(NVIDIA)}, as planned there; this is {kernel} {options}")
     recipe = tomllib.loads((folder("profiles") / f"recipes/{on}.toml").read_text())
     words: dict[str, Any] = {"python": sys.executable, "recipes": str(folder("profiles") / "recipes"), "kernel": kernel}
     words |= {"kernels": _pattern(kernel), "case": [*_arguments(case), *options]}
@@ -181,17 +179,8 @@ def capture(
             raise BackendError(f"no step of the {on} recipe gave a profile; what was written is in {out / 'raw'}\n{list_of}")
         made, apart = joined(parts)
         told = {f"step {name}": how + apart.get(name, "") for name, how in ended.items()}
-        shape = {"name": case.name, "heads": case.heads, "rows": case.rows, "main": span(case.main)}
-        manifest = replace(
-            made.manifest,
-            kernel=kernel,
-            case=shape | {"extra": span(case.extra_lens), "seed": case.seed},
-            command=command,
-            commit=commit(),
-            date=now(),
-            result=made.manifest.result | told,
-        )
-        made = replace(made, manifest=manifest)
+        about: dict[str, Any] = {"kernel": kernel, "case": shape_of(case), "command": command, "commit": commit(), "date": now()}
+        made = replace(made, manifest=replace(made.manifest, **about, result=made.manifest.result | told))
     store.save(made, out)
     return made
 
@@ -266,7 +255,8 @@ def joined(parts: Mapping[str, Recording]) -> tuple[Recording, dict[str, str]]:
                 tables.setdefault(name, []).append(moved)
     merged = {name: pd.concat(frames, ignore_index=True) for name, frames in tables.items()}
     tools = dict.fromkeys(part.manifest.tool for part in parts.values())
-    return Recording(Manifest(kinds, device, tool=", ".join(tools)), merged), apart
+    skipped = tuple(lines for part in parts.values() for lines in part.skipped)
+    return Recording(Manifest(kinds, device, tool=", ".join(tools)), merged, skipped), apart
 
 
 def _occurrences(part: Recording) -> Iterator[tuple[str, int]]:

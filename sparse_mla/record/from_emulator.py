@@ -49,15 +49,14 @@ def record(
     `command`: what was typed, for the manifest. Raises InputError for a kernel, split, shape or device that is not supported.
     """
     timed = time_kernel(kernel, case, split_k=split_k, partials=partials, device=device)
-    shape = {
-        "name": case.name,
-        "heads": case.heads,
-        "rows": case.rows,
-        "main": span(case.main),
-        "extra": span(case.extra or (0,)),
-    }
     result = {"split_k": timed.split_k, "partials": partials}
-    return from_timing(timed.timing, kernel=kernel, case=shape | {"seed": case.seed}, result=result, command=command)
+    return from_timing(timed.timing, kernel=kernel, case=shape_of(case), result=result, command=command)
+
+
+def shape_of(case: Case) -> dict[str, Any]:
+    """A case as manifests have it."""
+    lens = {"main": span(case.main), "extra": span(case.extra_lens)}
+    return {"name": case.name, "heads": case.heads, "rows": case.rows, **lens, "seed": case.seed}
 
 
 def from_timing(timing: Timing, *, kernel: str, case: dict[str, Any], result: dict[str, Any], command: str = "") -> Recording:
