@@ -11,7 +11,7 @@ import pytest
 from sparse_mla.errors import InputError
 from sparse_mla.widgets import course as lessons
 from sparse_mla.widgets import progress
-from sparse_mla.widgets.course import check, course, predict, reveal
+from sparse_mla.widgets.course import check, course, exercises, predict, reveal
 from sparse_mla.widgets.exercise import Exercise, Wrong, calls, choice, items, value
 from sparse_mla.widgets.headless import VARIABLE
 from sparse_mla.widgets.source import hip_code, triton_code
@@ -58,22 +58,18 @@ def test_a_kind_has_what_it_needs(exercise: Exercise) -> None:
         assert exercise.shown is not None
 
 
-def test_the_notebooks_ask_what_the_table_asks_and_check_nothing_else() -> None:
-    asked: list[str] = []
-    for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
-        cells = json.loads(path.read_text())["cells"]
-        prose = " ".join(" ".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown").split())
-        code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-        names = re.findall(r'\b(?:check|predict)\("([^"]+)"', code)
-        asked += names
-        for name in names:
-            assert name in COURSE, f"{path.name}: no exercise {name}"
-            assert " ".join(COURSE[name].ask.split()) in prose, f"{path.name} does not ask: {COURSE[name].ask}"
-            predicted = COURSE[name].kind == "predict"
-            assert (f'predict("{name}"' in code) == predicted
-            assert not predicted or code.find(f'predict("{name}"') < code.find(f'reveal("{name}"'), f"{name} is not revealed"
-            assert name[:2] == path.name[:2]
-    assert asked == list(COURSE), "each is asked once, in the order of EXERCISES"
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_asks_what_the_table_asks_in_its_order_and_checks_nothing_else(path: Path) -> None:
+    cells = json.loads(path.read_text())["cells"]
+    prose = " ".join(" ".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown").split())
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    asked = re.findall(r'\b(check|predict)\("([^"]+)"', code)
+    assert [name for _, name in asked] == list(exercises(path.name[:2])), "each is asked once, in the order of EXERCISES"
+    for call, name in asked:
+        exercise = COURSE[name]
+        assert " ".join(exercise.ask.split()) in prose, f"{path.name} does not ask: {exercise.ask}"
+        assert (call == "predict") == (exercise.kind == "predict"), name
+        assert call == "check" or code.find(f'predict("{name}"') < code.find(f'reveal("{name}"'), f"{name} is not revealed"
 
 
 PLUS = Wrong(lambda n: n + 1, "That adds one.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from sparse_mla.widgets.exercise import Exercise, Wrong, calls, items
+from sparse_mla.widgets.exercise import Exercise, Observations, Wrong, calls, choice, items, value
 
 # Two small count tables. Waves differ, counts differ within a wave, and the first wave issues neither most nor least
 # rows of the table, so that every listed mistake gives another number.
@@ -39,7 +39,28 @@ _STATEMENTS = {
 _KINDS = {letter: kind for letter, (_, kind) in _STATEMENTS.items()}
 
 
+def _mfma_share() -> Observations:
+    from sparse_mla.tables import tile_counts
+
+    counts = {row["unit"]: row["emulated"] for row in tile_counts("base")}
+    return [("MFMA in 100", round(100 * counts["MFMA"] / counts["total"]))]
+
+
 EXERCISES = [
+    Exercise(
+        name="00.mfma_share",
+        ask="Of 100 wave instructions that the kernel executes for a tile of 32 tokens, how many are MFMA? A whole number.",
+        hint="One MFMA multiplies 16 x 32 by 32 x 16 numbers. What must happen before and after it?",
+        observe=value("MFMA in 100"),
+        right=3,
+        wrong=[
+            Wrong(50, "An MFMA does 8,192 multiplications and additions, so few of them do all the matrix work of a tile."),
+            Wrong(25, "Every number must be fetched, widened from fp8 and moved into place first, by many more instructions."),
+            Wrong(10, "Nearer, but the softmax and the way through LDS take even more."),
+        ],
+        kind="predict",
+        expect=_mfma_share,
+    ),
     Exercise(
         name="00.wave0_share",
         ask="Return the share of all wave instructions that wave 0 issues, as a number between 0 and 1.",
@@ -99,5 +120,26 @@ EXERCISES = [
             Wrong(_KINDS | {"c": "published"}, "The bandwidth is published, the quotient is our arithmetic."),
             Wrong(_KINDS | {"a": "measured"}, "No device was involved: it is an exact count of executed code."),
         ],
+    ),
+    choice(
+        "00.counts",
+        "Why may the emulator's counts be believed of an MI355X, but not the seconds that it takes?",
+        "What is the same here and there, and what is not?",
+        right="c",
+        options={
+            "a": (
+                "Counts are averaged over many runs; the time is taken only once.",
+                "One run gives exact counts: each is the same again.",
+            ),
+            "b": (
+                "Both may be believed as soon as the output is right.",
+                "A slow kernel gives a right output too: time is not in it.",
+            ),
+            "c": "Counts are of the machine code that the chip would execute; the seconds are those of this CPU.",
+            "d": (
+                "The emulator keeps the clock of the MI355X, but has one compute unit only.",
+                "It knows no clock: it executes one instruction behind the other, as fast as this CPU can.",
+            ),
+        },
     ),
 ]

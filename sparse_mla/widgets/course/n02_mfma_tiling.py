@@ -9,7 +9,7 @@ import numpy as np
 
 from sparse_mla.analyse.chain import SHAPE, TOKENS, chained_token, run_chain
 from sparse_mla.analyse.mfma import SHAPES
-from sparse_mla.widgets.exercise import Exercise, Observations, Wrong, calls
+from sparse_mla.widgets.exercise import Exercise, Observations, Wrong, calls, value
 
 
 def _place_of_a(i: int, k: int) -> tuple[int, ...]:
@@ -36,7 +36,30 @@ def _observe_order(token: Callable[[int, int], Any]) -> Observations:
     return ((f"O[{head}][{dim}]", float(out[head, dim])) for head in range(16) for dim in range(16))
 
 
+def _wave0_mfmas() -> Observations:
+    from sparse_mla import Case, run
+    from sparse_mla.analyse.counts import by_unit, difference
+    from sparse_mla.execute import counts_frame
+
+    short, long = (counts_frame(run("base", Case.make(rows=1, main=n, extra=0), split_k=1)) for n in (32, 64))
+    return [("MFMAs of wave 0", int(by_unit(difference(long, short)).loc[0, "MFMA"]))]
+
+
 EXERCISES = [
+    Exercise(
+        name="02.wave0",
+        ask="How many of a tile's 64 MFMAs does wave 0 execute, when it alone computes QK and four waves share PV?",
+        hint="QK and PV take 32 each.",
+        observe=value("MFMAs of wave 0"),
+        right=40,
+        wrong=[
+            Wrong(16, "That shares all 64 among four waves; in this design QK is not shared."),
+            Wrong(32, "That is QK. Wave 0 takes its part of PV as well."),
+            Wrong(64, "PV is shared: each wave computes 8 of its 32 blocks."),
+        ],
+        kind="predict",
+        expect=_wave0_mfmas,
+    ),
     Exercise(
         name="02.place_of_a",
         ask="Return (lane, register, half) of A[i][k] of v_mfma_f32_16x16x32_bf16, where half 0 is the low 16 bits.",
