@@ -40,6 +40,20 @@ class Prepared(NamedTuple):
         return launch(self.code, at.grid, (at.block,), self.kernarg, self.memory, dynamic_lds=self.dynamic_lds, **options)
 
 
+def outputs(
+    spec: KernelSpec, inputs: DecodeInputs, split_k: int, partials: Partials, device: torch.device | str = "cpu"
+) -> dict[str, torch.Tensor]:
+    """What a decode writes, by the names of kernels.params.pack: NaN at first, so that what a kernel fails to write is seen."""
+    acc, ml = workspace_shape(inputs.rows, inputs.heads, split_k)
+    f32, bf16 = torch.float32, torch.bfloat16
+    shapes = {"out": (inputs.q.shape, bf16), "lse": (inputs.q.shape[:2], f32)}
+    shapes |= {"partial_acc": (torch.Size(acc), f32 if partials == "fp32" else bf16), "partial_ml": (torch.Size(ml), f32)}
+    made = {name: torch.full(shape, torch.nan, dtype=dtype, device=device) for name, (shape, dtype) in shapes.items()}
+    if 1 < split_k <= spec.one_launch:
+        made["arrivals"] = torch.zeros(inputs.rows, -(-inputs.heads // spec.head_block), dtype=torch.int32, device=device)
+    return made
+
+
 def prepared(
     spec: KernelSpec,
     inputs: DecodeInputs,
@@ -50,21 +64,12 @@ def prepared(
     sanitize: frozenset[str] | None = None,
     trace: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor, list[Prepared]]:
-    """A decode's output bf16 [rows, heads, 512], lse f32 [rows, heads], and the launches that will fill them.
-
-    Outputs and workspace start as NaN, so that what a kernel fails to write is seen. `sanitize` and `trace` as in gfx950.decode.
-    """
-    out = torch.full(inputs.q.shape, torch.nan, dtype=torch.bfloat16) if out is None else out
-    lse = torch.full(inputs.q.shape[:2], torch.nan)
-    acc_shape, ml_shape = workspace_shape(inputs.rows, inputs.heads, split_k)
-    acc = torch.full(acc_shape, torch.nan, dtype=torch.float32 if partials == "fp32" else torch.bfloat16)
-    ml = torch.full(ml_shape, torch.nan)
-    arrivals = None
-    if 1 < split_k <= spec.one_launch:
-        arrivals = torch.zeros(inputs.rows, -(-inputs.heads // spec.head_block), dtype=torch.int32)
+    """A decode's output bf16 [rows, heads, 512], lse f32 [rows, heads], and the launches that will fill them. `sanitize` and
+    `trace` as in gfx950.decode."""
+    tensors = outputs(spec, inputs, split_k, partials) | ({} if out is None else {"out": out})
+    arrivals = tensors.pop("arrivals", None)
     steps = []
     for launched in spec.launches(inputs.rows, inputs.heads, split_k, partials):
-        tensors = {"out": out, "lse": lse, "partial_acc": acc, "partial_ml": ml}
         if launched.source == TRITON:
             ready = triton_launch(launched, inputs, **tensors, split_k=split_k, sanitize=sanitize, trace=trace)
             steps.append(Prepared(launched, *ready))
@@ -73,7 +78,7 @@ def prepared(
         params = pack(inputs, **tensors, arrivals=arrivals, split_k=split_k, place=memory.map)
         code = load(launched.source, sanitize, trace)[launched.symbol]
         steps.append(Prepared(launched, code, bytes(params), memory, 0))
-    return out, lse, steps
+    return tensors["out"], tensors["lse"], steps
 
 
 def decode_on_emulator(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes as c
 import hashlib
 import os
+import re
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -19,51 +20,29 @@ from typing import Any
 import torch
 
 from sparse_mla.build import CodeObject, compile_hip, csrc_dir
-from sparse_mla.cache.paging import PagedCache
 from sparse_mla.errors import BackendError, HipError, InputError
+from sparse_mla.execute.emulator import outputs
 from sparse_mla.gfx950.hip_runtime import Emulator, emulated_hip
 from sparse_mla.gfx950.machine import Launched
 from sparse_mla.kernels.catalogue import TRITON, KernelSpec, Partials
-from sparse_mla.kernels.inputs import DecodeInputs, Segment
+from sparse_mla.kernels.inputs import DecodeInputs
 from sparse_mla.kernels.params import pack
-from sparse_mla.kernels.split_k import workspace_shape
 
-_P, _PP, _INT, _UINT, _SIZE, _TEXT = c.c_void_p, c.POINTER(c.c_void_p), c.c_int, c.c_uint, c.c_size_t, c.c_char_p
-_OUT = c.POINTER(c.c_int)
-FUNCTIONS: dict[str, tuple[Any, ...]] = {
-    "hipInit": (_UINT,),
-    "hipRuntimeGetVersion": (_OUT,),
-    "hipGetDeviceCount": (_OUT,),
-    "hipDeviceSynchronize": (),
-    "hipDeviceReset": (),
-    "hipGetLastError": (),
-    "hipMalloc": (_PP, _SIZE),
-    "hipFree": (_P,),
-    "hipHostRegister": (_P, _SIZE, _UINT),
-    "hipHostUnregister": (_P,),
-    "hipMemcpy": (_P, _P, _SIZE, _INT),
-    "hipMemcpyAsync": (_P, _P, _SIZE, _INT, _P),
-    "hipMemsetAsync": (_P, _INT, _SIZE, _P),
-    "hipModuleLoadData": (_PP, _TEXT),
-    "hipModuleUnload": (_P,),
-    "hipModuleGetFunction": (_PP, _P, _TEXT),
-    "hipFuncGetAttribute": (_OUT, _INT, _P),
-    "hipModuleLaunchKernel": (_P, *[_UINT] * 7, _P, _PP, _PP),
-    "hipStreamCreateWithFlags": (_PP, _UINT),
-    "hipStreamDestroy": (_P,),
-    "hipStreamSynchronize": (_P,),
-    "hipStreamBeginCapture": (_P, _INT),
-    "hipStreamEndCapture": (_P, _PP),
-    "hipGraphInstantiateWithFlags": (_PP, _P, c.c_uint64),
-    "hipGraphLaunch": (_P, _P),
-    "hipGraphDestroy": (_P,),
-    "hipGraphExecDestroy": (_P,),
-    "hipEventCreate": (_PP,),
-    "hipEventDestroy": (_P,),
-    "hipEventRecord": (_P, _P),
-    "hipEventSynchronize": (_P,),
-    "hipEventElapsedTime": (c.POINTER(c.c_float), _P, _P),
+_TYPES = {"p": c.c_void_p, "P": c.POINTER(c.c_void_p), "i": c.c_int, "I": c.POINTER(c.c_int), "u": c.c_uint, "z": c.c_size_t,
+          "s": c.c_char_p, "F": c.POINTER(c.c_float)}  # fmt: skip
+_SIGNATURES = """
+hipInit u   hipRuntimeGetVersion I   hipGetDeviceCount I   hipDeviceSynchronize -   hipDeviceReset -   hipGetLastError -
+hipMalloc Pz   hipFree p   hipHostRegister pzu   hipHostUnregister p
+hipMemcpy ppzi   hipMemcpyAsync ppzip   hipMemsetAsync pizp
+hipModuleLoadData Ps   hipModuleUnload p   hipModuleGetFunction Pps   hipFuncGetAttribute Iip
+hipModuleLaunchKernel puuuuuuupPP
+hipStreamCreateWithFlags Pu   hipStreamDestroy p   hipStreamSynchronize p   hipStreamBeginCapture pi   hipStreamEndCapture pP
+hipGraphInstantiateWithFlags Ppz   hipGraphLaunch pp   hipGraphDestroy p   hipGraphExecDestroy p
+hipEventCreate P   hipEventDestroy p   hipEventRecord pp   hipEventSynchronize p   hipEventElapsedTime Fpp"""
+FUNCTIONS = {
+    name: tuple(_TYPES[kind] for kind in kinds.strip("-")) for name, kinds in re.findall(r"(hip\w+) ([-\w]+)", _SIGNATURES)
 }
+"""What is called of HIP: each function's argument types. All return a hipError_t."""
 _POINTER, _BYTES, _END = 1, 2, 3  # HIP_LAUNCH_PARAM_BUFFER_POINTER, _BUFFER_SIZE, _END
 
 
@@ -171,14 +150,6 @@ def launch(
     runtime()("hipModuleLaunchKernel", function, *grid, *block, shared, stream, None, extra, kernel=kernel_name)
 
 
-def _moved(inputs: DecodeInputs, device: torch.device) -> DecodeInputs:
-    def segment(part: Segment) -> Segment:
-        return Segment(PagedCache(part.cache.storage.to(device)), part.indices.to(device), part.indptr.to(device))
-
-    extra, sink = inputs.extra and segment(inputs.extra), None if inputs.attn_sink is None else inputs.attn_sink.to(device)
-    return DecodeInputs(inputs.q.to(device), segment(inputs.main), extra, inputs.scale, sink)
-
-
 def decode_on_device(
     spec: KernelSpec, inputs: DecodeInputs, *, split_k: int, partials: Partials
 ) -> tuple[torch.Tensor, torch.Tensor, float, tuple[Launched, ...]]:
@@ -192,20 +163,9 @@ def decode_on_device(
     steps = spec.launches(inputs.rows, inputs.heads, split_k, partials)
     if any(step.source == TRITON for step in steps):
         raise InputError(f"kernel {spec.name} is compiled by Triton, which launches it itself; give a kernel of HIP source")
-    device = torch.device("cpu") if hip.emulated else torch.device("cuda", torch.cuda.current_device())
     stream = 0 if hip.emulated else torch.cuda.current_stream().cuda_stream
-    inputs = _moved(inputs, device)
-    acc_shape, ml_shape = workspace_shape(inputs.rows, inputs.heads, split_k)
-    tensors = {
-        "out": torch.full(inputs.q.shape, torch.nan, dtype=torch.bfloat16, device=device),
-        "lse": torch.full(inputs.q.shape[:2], torch.nan, device=device),
-        "partial_acc": torch.full(
-            acc_shape, torch.nan, dtype=torch.float32 if partials == "fp32" else torch.bfloat16, device=device
-        ),
-        "partial_ml": torch.full(ml_shape, torch.nan, device=device),
-    }
-    if 1 < split_k <= spec.one_launch:
-        tensors["arrivals"] = torch.zeros(inputs.rows, -(-inputs.heads // spec.head_block), dtype=torch.int32, device=device)
+    inputs = inputs if hip.emulated else inputs.to("cuda")
+    tensors = outputs(spec, inputs, split_k, partials, inputs.q.device)
     codes = [compile_hip(csrc_dir() / step.source) for step in steps]
     for code, step in zip(codes, steps, strict=True):
         load(code, step.symbol)
