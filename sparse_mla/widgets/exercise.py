@@ -39,11 +39,11 @@ class Verdict:
     message: str
 
     def __repr__(self) -> str:
-        mark = {True: "right", False: "not yet", None: "blank"}[self.ok]
+        mark = {True: "right", False: "not yet", None: "open"}[self.ok]
         return f"[{self.exercise}] {mark}: {self.message}"
 
     def _repr_html_(self) -> str:
-        edge, mark = {True: ("#00543d", "✔ right"), False: ("#a33b00", "✘ not yet"), None: ("#5b6068", "… blank")}[self.ok]
+        edge, mark = {True: ("#00543d", "✔ right"), False: ("#a33b00", "✘ not yet"), None: ("#5b6068", "… open")}[self.ok]
         style = f"border-left:4px solid {edge};padding:4px 10px;background:#fbfaf7;color:#23262b"
         text = html.escape(self.message).replace("\n", "<br>")
         return f'<div role="status" style="{style}"><b style="color:{edge}">{mark}</b> {text}</div>'
