@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -59,6 +60,15 @@ def test_stored_times_are_those_of_the_model(kernel: str) -> None:
         "python -m sparse_mla.analyse.serving"
     )
     assert row.low <= row.us <= row.high
+
+
+def test_points_are_modelled_with_their_lengths(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed = SimpleNamespace(microseconds=1.0, band=(1.0, 1.0), split_k=1)
+    monkeypatch.setattr(serving, "time_kernel", lambda kernel, case, split_k: timed)
+    made, stored = serving.model_times(), pd.read_csv(folder("profiles") / serving.FILE, comment="#")
+    assert made.iloc[:, :6].equals(stored.iloc[:, :6])
+    # Half of 1024 tokens behind 1024 and 8192: a group of 4 each, at most 1024 of them; a group of 128 each.
+    assert made.drop_duplicates(["workload", "layer"]).extra.tolist() == [384, 12, 1024, 68]
 
 
 def test_the_arithmetic_is_shown_and_every_number_has_its_kind() -> None:
