@@ -12,8 +12,8 @@ import os
 import re
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
-from functools import lru_cache
+from contextlib import ExitStack, suppress
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from sparse_mla.gfx950.hip_runtime import Emulator, emulated_hip
 from sparse_mla.gfx950.machine import Launched
 from sparse_mla.kernels.catalogue import TRITON, KernelSpec, Partials
 from sparse_mla.kernels.inputs import DecodeInputs
-from sparse_mla.kernels.params import pack
+from sparse_mla.kernels.params import device_address, pack
 
 _TYPES = {"p": c.c_void_p, "P": c.POINTER(c.c_void_p), "i": c.c_int, "I": c.POINTER(c.c_int), "u": c.c_uint, "z": c.c_size_t,
           "s": c.c_char_p, "F": c.POINTER(c.c_float)}  # fmt: skip
@@ -90,11 +90,8 @@ def _opened(emulated: bool) -> Hip:
     if emulated:
         return Hip(*emulated_hip())
     if torch.version.hip is None or not torch.cuda.is_available():
-        why = (
-            "torch sees no AMD GPU"
-            if torch.version.hip
-            else "torch here is not a ROCm build, so there is no gfx950 device to run on"
-        )
+        none = "torch here is not a ROCm build, so there is no gfx950 device to run on"
+        why = "torch sees no AMD GPU" if torch.version.hip else none
         raise BackendError(f"{why}; use --on emulator, which executes the same machine code on the CPU")
     # The library that torch itself uses: a second copy would know nothing of its streams.
     mapped = [line.split(maxsplit=5)[-1].strip() for line in Path("/proc/self/maps").read_text().splitlines()]
@@ -111,17 +108,19 @@ def runtime() -> Hip:
     return _opened(bool(wanted))
 
 
-@lru_cache(maxsize=256)
+@cache
 def _function(hip: Hip, device: int, code: CodeObject, kernel_name: str) -> int:
-    return hip.make("hipModuleGetFunction", _module(hip, device, code), kernel_name.encode(), kernel=kernel_name)
+    module, _ = _module(hip, device, code)
+    return hip.make("hipModuleGetFunction", module, kernel_name.encode(), kernel=kernel_name)
 
 
-@lru_cache(maxsize=64)
-def _module(hip: Hip, device: int, code: CodeObject) -> int:
+@cache
+def _module(hip: Hip, device: int, code: CodeObject) -> tuple[int, bytes]:
+    """The module, and its image, which has to stay: ROCm's runtime keeps a pointer to it (clr's FatBinaryInfo)."""
     elf = code.elf()
     if hip.emulator:
         hip.emulator.texts[hashlib.sha256(elf).digest()] = code.text
-    return hip.make("hipModuleLoadData", elf, kernel=f"{code.name} for {code.arch}")
+    return hip.make("hipModuleLoadData", elf, kernel=f"{code.name} for {code.arch}"), elf
 
 
 def load(code_object: CodeObject, kernel_name: str) -> int:
@@ -170,20 +169,20 @@ def decode_on_device(
     for code, step in zip(codes, steps, strict=True):
         load(code, step.symbol)
     with ExitStack() as stack:
-        seen: dict[int, int] = {}
 
-        def place(tensor: torch.Tensor, name: str) -> int:
-            storage = tensor.untyped_storage()
-            if hip.emulated and storage.nbytes() and storage.data_ptr() not in seen:
-                seen[storage.data_ptr()] = storage.nbytes()
-                hip("hipHostRegister", storage.data_ptr(), storage.nbytes(), 0)
-                stack.callback(hip, "hipHostUnregister", storage.data_ptr())
-            return tensor.data_ptr()
+        def at_the_end(name: str, handle: int) -> None:
+            with suppress(HipError):  # what failed before says why
+                hip(name, handle)
 
-        params = bytes(pack(inputs, **tensors, split_k=split_k, place=place))
         events = [hip.make("hipEventCreate") for _ in range(2)]
         for event in events:
-            stack.callback(hip, "hipEventDestroy", event)
+            stack.callback(at_the_end, "hipEventDestroy", event)
+        if hip.emulated:
+            storages = [x.untyped_storage() for x in (*inputs.tensors().values(), *tensors.values())]
+            for at, size in {x.data_ptr(): x.nbytes() for x in storages if x.nbytes()}.items():
+                hip("hipHostRegister", at, size, 0)
+                stack.callback(at_the_end, "hipHostUnregister", at)
+        params = bytes(pack(inputs, split_k=split_k, place=device_address, **tensors))
         start = time.perf_counter()
         hip("hipEventRecord", events[0], stream)
         for code, step in zip(codes, steps, strict=True):

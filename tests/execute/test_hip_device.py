@@ -16,7 +16,7 @@ from sparse_mla import doctor
 from sparse_mla.build import CodeObject, compile_hip, csrc_dir
 from sparse_mla.errors import BackendError, HipError, InputError, KernelFault, ToolchainError
 from sparse_mla.execute import hip_device, run
-from sparse_mla.execute.emulator import decode_on_emulator
+from sparse_mla.execute.emulator import decode_on_emulator, outputs
 from sparse_mla.execute.hip_device import FUNCTIONS, Hip, launch, load, runtime
 from sparse_mla.gfx950 import hip_runtime, native
 from sparse_mla.kernels.case import CASES
@@ -185,6 +185,32 @@ def test_a_fault_comes_later_and_stays(hip: Hip, code: CodeObject) -> None:
             call()
     hip("hipDeviceReset")
     assert hip.make("hipMalloc", 4)
+
+
+def test_a_fault_of_a_decode_says_where(hip: Hip, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the failures that follow, the first is told: here an output that is one row short."""
+    short = {"out": torch.zeros(1, 16, 512, dtype=torch.bfloat16)}
+    monkeypatch.setattr("sparse_mla.execute.hip_device.outputs", lambda *given: outputs(*given) | short)
+    with pytest.raises(
+        HipError, match=r"^hipStreamSynchronize: hipErrorIllegalAddress(.|\n)*mla_decode_fused(.|\n)*lane  "
+    ) as caught:
+        run("base", CASES["no-sink"], on="gpu", split_k=1)
+    assert caught.value.kernel is None
+
+
+def test_work_is_done_when_somebody_waits(hip: Hip, code: CodeObject) -> None:
+    at, x = ints(hip, 128)
+    host, (one, other) = np.arange(128, dtype=np.int32), (hip.make("hipStreamCreateWithFlags", STREAM) for _ in range(2))
+    before, after = (hip.make("hipEventCreate") for _ in range(2))
+    hip("hipMemcpyAsync", at, host.ctypes.data, 512, DEVICE, one)
+    hip("hipEventRecord", before, one)
+    add(code, at, 5, one)
+    hip("hipMemsetAsync", at, 0xFF, 4, one)
+    hip("hipEventRecord", after, one)
+    hip("hipStreamSynchronize", other)
+    assert not x.any()
+    with pytest.raises(HipError, match=r"^hipStreamSynchronize: \w+, 700(.|\n)*mla_decode_fused(.|\n)*store(.|\n)*lane  "):
+        run("base", CASES["no-sink"], on="gpu", split_k=1)
 
 
 def test_work_is_done_when_somebody_waits(hip: Hip, code: CodeObject) -> None:
