@@ -114,7 +114,7 @@ class Exercise:
             try:
                 if np.shape(got) != np.shape(want):
                     return False
-                return bool(np.allclose(np.asarray(got, float), np.asarray(want, float), rtol=self.tolerance, atol=0.0))
+                return bool(np.allclose(np.asarray(got, float), np.asarray(want, float), rtol=self.tolerance, atol=0.0, equal_nan=True))
             except (TypeError, ValueError):
                 return False
         return bool((tuple(got) if isinstance(got, list) else got) == want)

@@ -22,7 +22,7 @@ def barrier_share(kernel: str = "base", case: str = "pro-csa-h16", wave: int = 2
     from sparse_mla.record.schema import CAUSES
 
     one = wave_split(timeline(recording_of(kernel, case, "recorded"))).iloc[wave]
-    return 5 * round(20 * one.barrier / sum(one[cause] for cause in CAUSES))
+    return 5 * round(20 * float(one.barrier / sum(one[cause] for cause in CAUSES)))
 
 
 def _accumulators(waves: int, private: bool) -> int:
