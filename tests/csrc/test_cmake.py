@@ -15,7 +15,9 @@ import pytest
 import torch
 
 from sparse_mla.build import csrc_dir, find_toolchain
+from sparse_mla.build.disassemble import find_objdump
 from sparse_mla.build.toolchain import find_zig
+from sparse_mla.errors import ToolchainError
 from sparse_mla.execute.emulator import decode_on_emulator
 from sparse_mla.execute.hip_device import Hip, runtime
 from sparse_mla.kernels.case import CASES
@@ -69,6 +71,10 @@ def hip(built: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hip]:
     """The emulated runtime, and the op loaded into this process: it finds HIP's functions there."""
     if not HOST_COMPILER:
         pytest.skip("no host compiler whose C++ library is torch's")
+    try:
+        find_objdump()
+    except ToolchainError as missing:  # without it only code objects of our own compiling are known
+        pytest.skip(str(missing))
     monkeypatch.setenv("SPARSE_MLA_HIP", "emulated")
     hip = runtime()
     c.CDLL(str(hip.path), mode=c.RTLD_GLOBAL)
