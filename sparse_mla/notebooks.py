@@ -1,7 +1,7 @@
 """Runs the notebooks without a browser, by papermill, and turns what came out into pages that need no network.
 
-Many at once: over the cores of this machine, or over the workers of a Dask cluster, which get the notebook's text and send back
-what came out, so that they need this package but no common folder.
+Many at once: processes of this machine or of a Dask cluster get a notebook's text and send back what came out, so that they need
+this package but no common folder.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import suppress
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -159,28 +159,26 @@ def execute_all(
 
     `engine` "dask" uses the cluster at the address `scheduler`, or one of `jobs` processes on this machine.
     """
-    done = []
-    for run in _on_dask(todo, out, jobs, scheduler) if engine == "dask" else _on_cores(todo, out, jobs):
-        done.append(run)
-        yield run
-    out.mkdir(parents=True, exist_ok=True)
-    settings = {name: setting for _, name, setting in todo}
-    rows = [run.as_dict() | {"parameters": settings[run.name]} for run in sorted(done, key=lambda run: run.name)]
-    (out / "summary.json").write_text(json.dumps(rows, indent=1) + "\n")
+    settings, rows = {name: setting for _, name, setting in todo}, []
+    with _pool(jobs, engine, scheduler) as pool:
+        out.mkdir(parents=True, exist_ok=True)
+        for future in as_completed([pool.submit(_away, source.read_text(), name, setting) for source, name, setting in todo]):
+            run, files = future.result()
+            for file, text in files.items():
+                (out / file).write_text(text, encoding="utf-8")
+            run = replace(run, executed=out / run.executed.name, page=out / run.page.name)
+            rows.append(run.as_dict() | {"parameters": settings[run.name]})
+            yield run
+    (out / "summary.json").write_text(json.dumps(sorted(rows, key=lambda row: str(row["name"])), indent=1) + "\n")
 
 
-def _on_cores(todo: Sequence[tuple[Path, str, dict[str, Any]]], out: Path, jobs: int) -> Iterator[NotebookRun]:
-    if jobs == 1 or len(todo) == 1:
-        yield from (execute(source, out, setting, name) for source, name, setting in todo)
+@contextmanager
+def _pool(jobs: int, engine: str, scheduler: str | None) -> Iterator[Executor]:
+    """Processes that stay for all runs: of this machine, or of a Dask cluster."""
+    if engine == "local":
+        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+            yield pool
         return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        for future in as_completed([pool.submit(execute, source, out, setting, name) for source, name, setting in todo]):
-            yield future.result()
-
-
-def _on_dask(
-    todo: Sequence[tuple[Path, str, dict[str, Any]]], out: Path, jobs: int, scheduler: str | None
-) -> Iterator[NotebookRun]:
     try:
         import distributed
     except ImportError:
@@ -191,17 +189,11 @@ def _on_dask(
     except OSError as problem:
         raise InputError(f"no Dask scheduler at {scheduler}: {problem}") from None
     with client:
-        out.mkdir(parents=True, exist_ok=True)
-        sent = [client.submit(_away, source.read_text(), name, setting, pure=False) for source, name, setting in todo]
-        for future in distributed.as_completed(sent):
-            run, files = future.result()
-            for file, text in files.items():
-                (out / file).write_text(text, encoding="utf-8")
-            yield replace(run, executed=out / run.executed.name, page=out / run.page.name)
+        yield client.get_executor()
 
 
 def _away(text: str, name: str, setting: dict[str, Any]) -> tuple[NotebookRun, dict[str, str]]:
-    """`execute` on a worker: the notebook's text in, the run and its files out."""
+    """`execute` in another process: the notebook's text in, the run and its files out."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "source.ipynb"
         source.write_text(text, encoding="utf-8")
