@@ -23,6 +23,7 @@ HEADINGS = ("**Goals**", "**Time**", "**Needs**", "**Mode** emulator, recorded")
 NETWORK = re.compile(r"pip install|https?://|urllib|requests\.|wget|curl |^\s*!|^\s*%(?!load_ext sparse_mla|%hip)", re.MULTILINE)
 LINK = re.compile(r"(?:\]\(|(?:src|href)=[\"'])(?!\w+:|#)([^)#\"']+)")
 MARK = "# your answer"
+CALL = re.compile(r"^(?:check|predict|reveal)\(", re.MULTILINE)
 
 
 def text(cell: dict[str, Any]) -> str:
@@ -50,6 +51,9 @@ def faults(notebook: dict[str, Any], folder: Path = FOLDER) -> list[str]:
         "links lead somewhere": all((folder / link).exists() for c in cells if c not in code for link in LINK.findall(text(c))),
         "pictures have words": not re.search(
             r"!\[\s*\]|<img(?![^>]*alt=.[^>]{20})", "".join(text(c) for c in cells if c not in code)
+        ),
+        "a verdict ends its cell, where it is shown": all(
+            text(c).count("\n", found.start()) == 0 for c in code for found in CALL.finditer(text(c))
         ),
         "blanks beside their check": all(re.search(r"\b(?:check|predict)\(", text(c)) for c in code if MARK in text(c)),
         "no network, shell or install": not any(NETWORK.search(text(cell)) for cell in code),
@@ -140,6 +144,7 @@ def _add(cell: int, line: str) -> Callable[[dict[str, Any]], None]:
         ("links lead somewhere", _set(2, "source", ["[there](../docs/nowhere.md)"])),
         ("pictures have words", _set(2, "source", ["![](lanes.png)"])),
         ("pictures have words", _set(2, "source", ["<img src='lanes.png'>"])),
+        ("a verdict ends its cell", _set(3, "source", ["check('00.a', 1)\n", "print(1)"])),
         ("blanks beside their check", _set(3, "source", ["x = ...  # your answer"])),
         ("a parameter mode", _set(1, "source", ["rows: int = 4  # rows"])),
         ("no network, shell or install", _set(3, "source", ["!pip install x"])),
