@@ -14,18 +14,20 @@ import pandas as pd
 import torch
 
 from sparse_mla.cache.layout import GROUP_DIM, GROUPS, HEAD_DIM, NOPE_DIM
+from sparse_mla.cache.quantise import scale_values
 from sparse_mla.execute.emulator import decode_on_emulator
 from sparse_mla.files import folder
 from sparse_mla.kernels.case import Case
 from sparse_mla.kernels.catalogue import Partials, kernel_named
 from sparse_mla.kernels.compare import compare
-from sparse_mla.kernels.inputs import DecodeInputs
+from sparse_mla.kernels.inputs import DecodeInputs, Segment
 from sparse_mla.kernels.reference import reference, valid_tokens
 
 FILE = "emulated/numerics.csv"
 SPLITS = (1, 2, 4, 8, 16)
 KERNELS: tuple[tuple[str, Partials], ...] = (("base", "fp32"), ("base", "bf16"), ("product", "fp32"))
-ALONE = ("output", "weights", "weights and their sum", "partials")
+ALONE = ("output", "weights", "weights and their sum", "folded scales", "deferred rescale", "partials")
+RESCALE_AT = 8 * math.log(2)  # a weight may grow to 2^8 before the maximum is raised (csrc/decode/product_tile.h)
 INPUTS = {
     "gaussian": "normal q and tokens, scales of groups from 1/4 to 2: logits of deviation about 2",
     "heavy tails": "tokens of Student's t with 2 degrees of freedom, q halved",
@@ -67,16 +69,30 @@ def inputs(name: str) -> DecodeInputs:
 
 def alone(given: DecodeInputs, what: str, split_k: int) -> torch.Tensor:
     """The float64 decode of row 0 with one thing rounded to bf16: `output`; the softmax's `weights` as they are multiplied by V,
-    `weights and their sum` alike in the denominator; or the `partials` of `split_k` parts. float64 [1, heads, 512]."""
+    `weights and their sum` alike in the denominator; weights with the `folded scales` of the cache's groups, or relative to a
+    maximum that lags (`deferred rescale`); or the `partials` of `split_k` parts. float64 [1, heads, 512]."""
     kv = torch.cat([valid_tokens(segment, 0) for segment in given.segments.values()])
     logits = given.scale * (given.q[0].double() @ kv.T)
     sink = torch.full((given.heads,), -torch.inf) if given.attn_sink is None else given.attn_sink
     most = logits.max(dim=1, keepdim=True).values
     weights = torch.exp(logits - most)
     rounded = weights.bfloat16().double() if what.startswith("weights") else weights
+    if what == "deferred rescale":
+        held = torch.full_like(most, -torch.inf)
+        for tile in range(0, kv.shape[0], 32):
+            now = logits[:, tile : tile + 32].max(dim=1, keepdim=True).values
+            held = torch.where(now > held + RESCALE_AT, now, held)
+            late = torch.exp(logits[:, tile : tile + 32] - held).bfloat16().double()
+            rounded[:, tile : tile + 32] = late * torch.exp(held - most)
     tiles = -(-kv.shape[0] // 32)
     ends = [min(kv.shape[0], 32 * (part * tiles // split_k)) for part in range(split_k)] + [kv.shape[0]]
     out = torch.zeros(given.heads, HEAD_DIM, dtype=torch.float64)
+    if what == "folded scales":
+        scale = torch.cat([_group_scales(segment) for segment in given.segments.values()])
+        for group in range(GROUPS + 1):  # the last is RoPE, which has no scale
+            dims, by = slice(group * GROUP_DIM, (group + 1) * GROUP_DIM), scale[:, min(group, GROUPS)]
+            out[:, dims] = (weights * by).bfloat16().double() @ (kv[:, dims] / by[:, None])
+        ends = []
     for first, last in pairwise(ends):
         if first < last:
             own = weights[:, first:last].max(dim=1, keepdim=True).values  # a part is kept relative to its own maximum
@@ -85,6 +101,13 @@ def alone(given: DecodeInputs, what: str, split_k: int) -> torch.Tensor:
     denominator = (rounded if what == "weights and their sum" else weights).sum(dim=1) + torch.exp(sink.double() - most[:, 0])
     out /= denominator[:, None]
     return (out.bfloat16().double() if what == "output" else out)[None]
+
+
+def _group_scales(segment: Segment) -> torch.Tensor:
+    """Scales of row 0's tokens by group, and 1 for RoPE: float64 [tokens, 8]."""
+    slots = segment.row(0)
+    _, scale = segment.cache.read_records(slots[(slots >= 0) & (slots < segment.cache.num_slots)])
+    return torch.nn.functional.pad(scale_values(scale[:, :GROUPS]).double(), (0, 1), value=1.0)
 
 
 def measure(names: tuple[str, ...] = tuple(INPUTS), splits: tuple[int, ...] = SPLITS) -> pd.DataFrame:

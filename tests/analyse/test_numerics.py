@@ -23,7 +23,7 @@ def test_some_cells_again(name: str, split_k: int) -> None:
 def test_the_table_is_complete() -> None:
     table = stored()
     assert set(table.input) == set(INPUTS)
-    whole, split = 3 + 2, 1 + len(KERNELS)  # formulas and kernels
+    whole, split = 5 + 2, 1 + len(KERNELS)  # formulas and kernels
     assert len(table) == len(INPUTS) * (whole + split * (len(SPLITS) - 1))
     assert set(table[table.kind == "modelled"].what) == {f"only {what}" for what in ALONE}
     assert table.rel_l2.between(0, 0.004).all()
@@ -64,6 +64,10 @@ def test_what_it_teaches() -> None:
             assert bf16 == pytest.approx(np.hypot(fp32, table[name, "only partials", "-", split_k]), rel=0.1)
             assert table[name, "product", "fp32", split_k] <= 1.25 * fp32
     wide, plain = (table[name, "product", "-", 1] / table[name, "only output", "-", 1] for name in ("wide range", "gaussian"))
+    for name in INPUTS:
+        only = table[name, "only weights", "-", 1]
+        assert table[name, "only folded scales", "-", 1] <= 1.01 * only, "a power of two moves no bit of the weight"
+        assert table[name, "only deferred rescale", "-", 1] <= 1.5 * only, "nor does a maximum that lags"
     assert wide <= plain, "powers of two are folded exactly, whatever their range"
 
 
