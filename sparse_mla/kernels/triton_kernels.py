@@ -50,7 +50,7 @@ def _dot(a, b, total):
 def _bf16(x):
     if INTERPRETED:
         bits = x.to(tl.int32, bitcast=True)
-        x = (bits + 0x7FFF + ((bits >> 16) & 1)).to(tl.float32, bitcast=True)
+        x = ((bits + 0x7FFF + ((bits >> 16) & 1)) & -0x10000).to(tl.float32, bitcast=True)
     return x.to(tl.bfloat16)
 
 
