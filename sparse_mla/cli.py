@@ -133,6 +133,20 @@ def _serving(args: argparse.Namespace) -> None:
     _show(json.loads(shares.to_json(orient="records")), args.json, serving.arithmetic)
 
 
+def _open(args: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from sparse_mla.record.formats import find
+
+    form, recording = find(args.path)
+    sizes = {name: len(frame) for name, frame in recording.tables.items() if len(frame)}
+    about: dict[str, Any] = {"format": form.name, "manifest": recording.manifest.as_dict(), "tables": sizes}
+    about["skipped"] = [asdict(one) for one in recording.skipped]
+    said = {name: x for name, x in recording.manifest.as_dict().items() if x and name not in ("kinds", "format")}
+    lines = [f"  {name}: {json.dumps(x)}" for name, x in said.items()]
+    _show(about, args.json, lambda: "\n".join([f"{args.path}: {form.name}", *lines, str(recording)]))
+
+
 def _time(args: argparse.Namespace) -> None:
     if args.published:
         from sparse_mla.execute.published import beside_published
@@ -335,6 +349,9 @@ def parser() -> argparse.ArgumentParser:
     shelf.add_argument("action", choices=("list", "show", "verify", "renew"))
     shelf.add_argument("path", nargs="?", help="of `show`: as `list` has it")
     add("serving", _serving, "what the decode kernel is worth in serving: published gains beside modelled times")
+
+    opened = add("open", _open, "read a profile of any known format: what it is, its tables, and what they have no place for")
+    opened.add_argument("path", help="a file or folder of rocprofv3, rocprof-compute, torch.profiler, Proton, ncu, or of ours")
 
     timed = add("time", _time, "model how long a kernel takes on a device, and what it waits for")
     _takes_problem(timed)

@@ -60,6 +60,7 @@ RC: Any = {
     "ytick.color": INK,
     "font.family": "DejaVu Sans",  # ships with matplotlib, so a picture is the same on every machine
     "font.size": 9.5,
+    "text.parse_math": False,  # names of kernels come from files: a `$` in one is no formula
     "axes.titlesize": 10.5,
     "axes.titlelocation": "left",
     "axes.spines.top": False,

@@ -280,6 +280,8 @@ def _wave_files(head: dict[str, Any], folder: Path) -> Iterator[Path]:
 def _read_code(path: Path, skips: Skips) -> pd.DataFrame:
     data = _optional(path, skips)
     header = data.get("header", HEADER)
+    if not isinstance(header, str | list) or not isinstance(data.get("code") or [], list):
+        raise RecordingError(f"{path}: header is a text or a list, and code is a list")
     names = [str(x).strip().lower() for x in (header.split(",") if isinstance(header, str) else header)]
     at = {name: names.index(name) for name in map(str.strip, HEADER.lower().split(",")) if name in names}
     samples = {ours: names.index(x) for ours in ("issued", "stalled") for x in (ours, f"pc_{ours}") if x in names}

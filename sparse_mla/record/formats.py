@@ -10,7 +10,7 @@ from pathlib import Path
 from sparse_mla.errors import RecordingError
 from sparse_mla.record.att import HEADS
 from sparse_mla.record.inputs import json_items, text
-from sparse_mla.record.schema import Recording, Skipped
+from sparse_mla.record.schema import Recording, Skipped, shown
 from sparse_mla.record.tabular import header, kind_of
 
 # name; what it is; marks: files of a folder, or a key of JSON, or the first bytes; reader. Folders go first.
@@ -70,6 +70,9 @@ def find(path: str | Path) -> tuple[Format, Recording]:
         recording = one.read(place)
         more = tuple(Skipped(str(x), "a file of no known format", 1) for x in others)
         return one, replace(recording, skipped=(*recording.skipped, *more))
+    except RecordingError as problem:
+        said = str(problem) if str(path) in str(problem) else f"{path}: {problem}"
+        raise RecordingError(shown(said)) from None
     except RecursionError:
         raise RecordingError(f"{path}: values are nested too deeply") from None
     except OSError as problem:

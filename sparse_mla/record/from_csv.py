@@ -17,13 +17,12 @@ import pandas as pd
 from sparse_mla.errors import RecordingError
 from sparse_mla.record.agents import SYSINFO, choose, device
 from sparse_mla.record.schema import Manifest, Recording, Skips, joined, unmarked
-from sparse_mla.record.tabular import LAUNCHES, Frame, header, kind_of, number
+from sparse_mla.record.tabular import COUNTER, LAUNCHES, Frame, header, kind_of, number
 from sparse_mla.record.tabular import read as read_file
 
 _NS = {"ns": 1, "nsecond": 1, "us": 1e3, "usecond": 1e3, "ms": 1e6, "msecond": 1e6, "s": 1e9, "second": 1e9}
 _DURATIONS = ("gpu__time_duration.sum", "Duration")  # metrics of Nsight Compute
 _PRODUCTS = {"grid_items": "grid_x", "group_items": "workgroup_x"}  # what a column is the product of
-_COUNTERS = ("name", "value", "unit", "arch")  # columns of a file of counters that are the counter's, not the launch's
 _LEVEL = "SQ_ACCUM_PREV_HIRES"  # means something else in each pass of rocprof-compute
 
 
@@ -53,6 +52,9 @@ def recording(frames: Sequence[Frame], path: Path, skips: Skips) -> Recording:
     kinds: set[str] = set()
     counters = [c for frame in of.get("counters", []) + of.get("dispatches", []) if len(c := _counters(frame, skips))]
     launches = _launches(of.get("dispatches", []), of.get("counters", []), kinds)
+    for frame in of.get("summaries", []) + of.get("instructions", []):
+        first = frame.columns.get("text") or next(iter(frame.extra.values()))
+        kinds |= {unmarked(name)[1] for name in first} - {"measured"}
     if len(kinds - {"emulated"}) > 1:
         raise RecordingError(f"{path}: kernels of several kinds: {', '.join(sorted(kinds))}; read their folders one by one")
     kind = max(kinds, default="measured", key=lambda k: k != "emulated")
@@ -74,10 +76,7 @@ def recording(frames: Sequence[Frame], path: Path, skips: Skips) -> Recording:
         if "arch" in frame.columns and frame.rows and not arch:  # Nsight Compute says the compute capability
             arch = {"arch": f"sm_{frame.columns['arch'][0].replace('.', '')}"}
     tool = "Nsight Compute" if str(arch.get("arch", "")).startswith("sm_") else "rocprofv3"
-    manifest = Manifest(
-        dict.fromkeys(tables, "measured") | dict.fromkeys(tables.keys() & {"dispatches", "counters"}, kind), arch, tool
-    )
-    return Recording(manifest, tables, tuple(skips))
+    return Recording(Manifest(dict.fromkeys(tables, kind), arch, tool), tables, tuple(skips))
 
 
 def _kernels(frame: Frame) -> tuple[pd.Series, pd.Series]:
@@ -132,7 +131,7 @@ def _launches(traces: list[Frame], counted: list[Frame], kinds: set[str]) -> pd.
 
 
 def _launch_columns(frame: Frame, kinds: set[str]) -> pd.DataFrame:
-    columns = {name: x for name, x in frame.columns.items() if name not in _COUNTERS}
+    columns = {name: x for name, x in frame.columns.items() if name not in (*COUNTER, "arch")}
     kernel, kind = _kernels(frame)
     kinds |= set(kind.unique())
     try:
@@ -219,7 +218,7 @@ def _listing(frame: Frame, table: str, skips: Skips) -> pd.DataFrame:
     sources = columns.get("source", pd.Series("", index=columns.index)).map(place)
     dispatch = re.search(r"_dispatch_(\d{1,9})", frame.path.name)
     rows = columns.drop(columns="source", errors="ignore").assign(kernel=kernel, dispatch=int(dispatch[1]) if dispatch else 1)
-    rows = rows.assign(file=sources.str[0], line=sources.str[1], inlined_at=sources.str[2], pc=np.arange(len(rows)))
+    rows = rows.assign(file=sources.str[0], line=sources.str[1], inlined_at=sources.str[2], pc=np.cumsum(~heads) - 1)
     return rows[~heads]
 
 
@@ -253,6 +252,8 @@ def read_workload(folder: str | Path) -> Recording:
             skips.add(file, f"a file of {frame.kind.name}")
             continue
         numbers = np.array([launches.get(launch, -1) for _, launch in _numbered(frame)], np.int64)
+        if len(numbers) != frame.rows:
+            raise RecordingError(f"{file} has a dispatch more than once")
         if (lost := numbers < 0).any():
             skips.add(file, "launches that the first pass has not", int(np.argmax(lost)) + 2, int(lost.sum()))
         extra = {f"{name} of {file.stem}" if name == _LEVEL else name: x[~lost] for name, x in frame.extra.items()}

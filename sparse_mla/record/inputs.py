@@ -115,8 +115,8 @@ class _Scanner:
             self.grow()
 
     def walk(self, place: tuple[str | int, ...], how: Callable[[tuple[str | int, ...]], str]) -> Iterator[Any]:
-        """(place, value) of what lies at `place`: each item of a list where `how` says "items", what is in it where it says
-        "inside", else the whole value."""
+        """(place, value) of what lies at `place`: each item of a list where `how` says "items" (an empty one whole), what is in
+        it where it says "inside", else the whole value."""
         what, mark = how(place), self.peek()
         if what == "whole" or mark not in ("[", "{") or (what == "items" and mark == "{"):
             yield place, self.value()
@@ -139,6 +139,8 @@ class _Scanner:
                 yield from self.walk((*place, key), how)
             number += 1
         self.take(close)
+        if what == "items" and not number:
+            yield place, []
 
 
 def json_items(path: Path, *streamed: str, exact: bool = False) -> Iterator[tuple[tuple[str | int, ...], Any]]:

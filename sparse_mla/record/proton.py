@@ -34,9 +34,11 @@ def read(path: str | Path) -> Recording:
             devices += [x for table in item.values() if isinstance(table, dict) for x in table.values() if isinstance(x, dict)]
     device: dict[str, Any] = {}
     for one in devices[:1]:
-        device = {"arch": str(one["arch"])} if "arch" in one else {}
-        known = {ours: (one.get(theirs), unit) for ours, (theirs, unit) in _DEVICE.items()}
-        device |= {ours: value / unit for ours, (value, unit) in known.items() if isinstance(value, int | float)}
+        arch = str(one.get("arch", ""))
+        device = {"arch": f"sm_{arch}" if arch.isdigit() else arch}
+        for ours, (theirs, unit) in _DEVICE.items():
+            if type(value := one.get(theirs)) is int:
+                device[ours] = value // unit
     if len(devices) > 1:
         skips.add(path, f"{len(devices) - 1} more devices")
     return Recording(Manifest({"summaries": "measured"}, device, "Proton"), {"summaries": rows.frame()}, tuple(skips))

@@ -35,6 +35,8 @@ def _items(path: Path) -> Iterator[tuple[int, str, int, Any]]:
     for place, item in json_items(path, *_STREAMED):
         if place[:1] != (ROOT,):
             raise RecordingError(f"{path}: {'/'.join(map(str, place)) or 'the whole file'} is not expected; {ROOT} is")
+        if item == [] and isinstance(place[-1], str):
+            continue
         process, rest = (place[1], place[2:]) if len(place) > 1 and isinstance(place[1], int) else (0, place[1:])
         names = "/".join(x for x in rest if isinstance(x, str))
         yield int(process), names, next((x for x in rest if isinstance(x, int)), 0), item
@@ -108,8 +110,8 @@ class _Process:
         """The row of a call, copy or allocation."""
         kinds = at(self.texts.get("strings"), "buffer_records", at(record, "kind"))
         row = {"category": at(kinds, "kind"), "name": at(kinds, "operations", at(record, "operation"))} | self.common(record)
-        if message := messages.get(row["correlation"]):
-            row["name"] = message
+        if type(row["correlation"]) is int and row["correlation"] in messages:
+            row["name"] = messages[row["correlation"]]
         row |= {"start": at(record, "start_timestamp"), "end": at(record, "end_timestamp"), "thread": at(record, "thread_id")}
         agent = at(record, "dst_agent_id", "handle") or at(record, "agent_id", "handle")
         row |= {"agent": self.agent(agent), "source": self.agent(at(record, "src_agent_id", "handle"))}
@@ -159,9 +161,10 @@ def read(path: str | Path) -> Recording:
             if type(dispatch) is not int:
                 raise RecordingError(f"{path}, {where}: dispatch_id is {dispatch!r:.40}; it is a number")
             launches.setdefault(dispatch, row)
-            for record in at(item, "records") or ():
+            records = at(item, "records")
+            for record in records if isinstance(records, list) else ():
                 handle, value = at(record, "counter_id", "handle"), at(record, "value")
-                if handle not in one.counters:
+                if type(handle) is not int or handle not in one.counters:
                     raise RecordingError(f"{path}, {where}: counter_id is {handle!r:.40}; it is one of counters")
                 try:
                     counters[dispatch, one.counters[handle]] = counters.get((dispatch, one.counters[handle]), 0.0) + number(value)

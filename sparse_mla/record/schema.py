@@ -215,6 +215,8 @@ class Column:
             if not all(isinstance(value, str) for value in values):
                 bad = next(i for i, value in enumerate(values) if not isinstance(value, str))
                 raise RecordingError(f"{where}: row {bad} of column {self.name} is not text")
+            if bad_text := next((x for x in set(values) if not x.isascii() and _SURROGATE.search(x)), None):
+                raise RecordingError(f"{where}: column {self.name} has {bad_text!r:.60}, which is half a character")
             whole = isinstance(values, pd.Series) and values.dtype == object
             return values.to_numpy() if whole else pd.Series(list(values), dtype=object).to_numpy()
         found = np.asarray(values)
@@ -310,6 +312,15 @@ class Manifest:
                 raise RecordingError(f"{where}: kinds has {place}: {kind!r}; a kind of a table is one of {', '.join(KINDS)}")
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def shown(text: str, most: int = 2000) -> str:
+    """A text of somebody's file for people: nothing in it steers a terminal, and it ends."""
+    text = text if len(text) <= most else f"{text[: most - 3]}..."
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 @dataclass(frozen=True)
 class Skipped:
     """Rows of a file that no table has, and why. `first`: the first of them, as errors count; 0 for a whole file or column."""
@@ -321,7 +332,7 @@ class Skipped:
 
     def __str__(self) -> str:
         rows = f"{self.rows:,} row{'s' * (self.rows != 1)}, the first {self.first}: " if self.first else ""
-        return f"{self.file}: {rows}{self.reason}"
+        return shown(f"{self.file}: {rows}{self.reason}")
 
 
 class Skips:
@@ -371,9 +382,10 @@ class Recording:
 
     def __str__(self) -> str:
         m, dispatches = self.manifest, self["dispatches"]
-        head = [f"{m.kernel or 'recording'} on {m.device.get('product', m.device.get('name', 'an unknown device'))}"]
+        device = m.device.get("product", m.device.get("name", "an unknown device"))
+        head = [f"{shown(m.kernel or 'recording', 100)} on {shown(str(device), 100)}"]
         head += [
-            f"  {row.kernel}: {(row.end - row.start) / 1000:.2f} us ({self.kind('dispatches')})"
+            f"  {shown(row.kernel, 100)}: {(row.end - row.start) / 1000:.2f} us ({self.kind('dispatches')})"
             for row in dispatches.head(SHOWN).itertuples()
         ]
         head += [f"  ... and {len(dispatches) - SHOWN:,} more launches"] if len(dispatches) > SHOWN else []

@@ -61,6 +61,7 @@ samples: time=Sample_Timestamp lanes=Exec_Mask dispatch=Dispatch_Id text=Instruc
 instructions: codeobj=CodeObj vaddr=Vaddr text=Instruction hit=Hitcount latency=Latency stall=Stall idle=Idle source=Source
   -=ServiceType issued=Issued stalled=Stalled
 """
+COUNTER = ("name", "value", "unit")  # columns of a file of counters that are the counter's, not the launch's
 LAUNCHES = "launches with counters"
 _CELLS = 400_000  # that are text at a time
 _SEPARATED = re.compile(r"-?\d{1,3}(,\d{3})+(\.\d+)?")
@@ -286,6 +287,8 @@ class _Reading:
         unused = []
         for i, name in enumerate(names):
             known = kind.names.get(plain(name))
+            if known in COUNTER and kind.table == "dispatches":
+                known = None
             repeated = kind.names.get(plain(re.sub(r"_\d+$", "", name)))
             if known and known not in "-." and known not in self.places:
                 self.places[known] = i
@@ -323,6 +326,8 @@ class _Reading:
         if cells:
             self.piece(numbers, cells)
         for name, column in self.columns.items():
+            if name not in self.parsers and self.parser(name, "") is not str:
+                self.columns[name] = np.zeros(0, np.int64)  # there are no rows
             if isinstance(column, array):
                 flat = np.frombuffer(column, column.typecode)
                 self.columns[name] = flat.reshape(-1, 3) if self.parsers[name] is _triple else flat
