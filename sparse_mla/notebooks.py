@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import itertools
 import json
+import logging
 import os
 import re
 import tempfile
@@ -183,7 +184,7 @@ def _pool(jobs: int, engine: str, scheduler: str | None) -> Iterator[Executor]:
         import distributed
     except ImportError:
         raise InputError("--engine dask needs Dask: pip install 'sparse_mla[dask]'") from None
-    here = {"n_workers": jobs, "threads_per_worker": 1, "dashboard_address": None}
+    here = {"n_workers": jobs, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": logging.ERROR}
     try:
         client = distributed.Client(scheduler, timeout=5) if scheduler else distributed.Client(**here)
     except OSError as problem:

@@ -39,11 +39,19 @@ _STATEMENTS = {
 _KINDS = {letter: kind for letter, (_, kind) in _STATEMENTS.items()}
 
 
-def _mfma_share() -> Observations:
-    from sparse_mla.tables import tile_counts
+def tile_by_unit() -> pd.DataFrame:
+    """Wave instructions of one tile of the base kernel, by wave and unit: a run of two tiles less a run of one."""
+    from sparse_mla import Case, run
+    from sparse_mla.analyse.counts import by_unit, difference
+    from sparse_mla.execute import counts_frame
 
-    counts = {row["unit"]: row["emulated"] for row in tile_counts("base")}
-    return [("MFMA in 100", round(100 * counts["MFMA"] / counts["total"]))]
+    short, long = (counts_frame(run("base", Case.make(rows=1, main=n, extra=0), split_k=1)) for n in (32, 64))
+    return by_unit(difference(long, short))
+
+
+def _mfma_share() -> Observations:
+    tile = tile_by_unit()
+    return [("MFMA in 100", round(100 * tile["MFMA"].sum() / tile.to_numpy().sum()))]
 
 
 EXERCISES = [

@@ -9,6 +9,7 @@ import numpy as np
 
 from sparse_mla.analyse.chain import SHAPE, TOKENS, chained_token, run_chain
 from sparse_mla.analyse.mfma import SHAPES
+from sparse_mla.widgets.course.n00_start_here import tile_by_unit
 from sparse_mla.widgets.exercise import Exercise, Observations, Wrong, calls, value
 
 
@@ -36,15 +37,6 @@ def _observe_order(token: Callable[[int, int], Any]) -> Observations:
     return ((f"O[{head}][{dim}]", float(out[head, dim])) for head in range(16) for dim in range(16))
 
 
-def _wave0_mfmas() -> Observations:
-    from sparse_mla import Case, run
-    from sparse_mla.analyse.counts import by_unit, difference
-    from sparse_mla.execute import counts_frame
-
-    short, long = (counts_frame(run("base", Case.make(rows=1, main=n, extra=0), split_k=1)) for n in (32, 64))
-    return [("MFMAs of wave 0", int(by_unit(difference(long, short)).loc[0, "MFMA"]))]
-
-
 EXERCISES = [
     Exercise(
         name="02.wave0",
@@ -58,7 +50,7 @@ EXERCISES = [
             Wrong(64, "PV is shared: each wave computes 8 of its 32 blocks."),
         ],
         kind="predict",
-        expect=_wave0_mfmas,
+        expect=lambda: [("MFMAs of wave 0", int(tile_by_unit().loc[0, "MFMA"]))],
     ),
     Exercise(
         name="02.place_of_a",
