@@ -114,7 +114,8 @@ class Exercise:
             try:
                 if np.shape(got) != np.shape(want):
                     return False
-                return bool(np.allclose(np.asarray(got, float), np.asarray(want, float), rtol=self.tolerance, atol=0.0, equal_nan=True))
+                both = np.asarray(got, float), np.asarray(want, float)
+                return bool(np.allclose(*both, rtol=self.tolerance, atol=0.0, equal_nan=True))
             except (TypeError, ValueError):
                 return False
         return bool((tuple(got) if isinstance(got, list) else got) == want)

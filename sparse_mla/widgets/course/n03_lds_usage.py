@@ -98,43 +98,6 @@ def _truth() -> Observations:
 
 EXERCISES = [
     Exercise(
-        name="03.bank",
-        ask='Return the bank that serves the dword at a byte address; `does` is "read" or "write".',
-        hint="A bank gives 4 bytes. Reads see 64 banks, writes 32.",
-        observe=calls("{}, {}", *((at, does) for does in ("read", "write") for at in (0, 4, 7, 128, 252, 256, 1024, 1100, 5000))),
-        right=_bank,
-        solution='address // 4 % (64 if does == "read" else 32)',
-        wrong=[
-            Wrong(lambda address, does: address // 4 % 64, "For a write there are 32 banks."),
-            Wrong(lambda address, does: address // 4 % 32, "For a read there are 64 banks."),
-            Wrong(lambda address, does: address % (64 if does == "read" else 32), "A bank is 4 bytes wide, not one."),
-            Wrong(lambda address, does: address // 16 % (64 if does == "read" else 32), "16 bytes are four banks."),
-        ],
-    ),
-    choice(
-        "03.who",
-        "Rows are 1,024 bytes apart, and QK reads 16 of them with `ds_read_b128`. Which lanes get in each other's way in phase "
-        "0, and why?",
-        "Look at the simulator's table: which lanes does phase 0 have, and which banks do they ask?",
-        right="c",
-        options={
-            "a": (
-                "Lanes 0 to 15: a phase is 16 neighbouring lanes.",
-                "A phase of ds_read_b128 has 16 lanes, but not neighbours.",
-            ),
-            "b": (
-                "All 64, because 1,024 bytes are more than LDS has banks.",
-                "Only lanes of one phase can conflict. The rest is served at another time.",
-            ),
-            "c": "Lanes 0-3 and 12-15 among themselves, and 20-27 among themselves: 1,024 bytes are a multiple of 64 banks x "
-            "4 bytes, so the same slot of every row lies in the same four banks.",
-            "d": (
-                "Lanes 0 and 20: they read different slots of one row.",
-                "Different slots lie in different banks: lane 0 in banks 0-3, lane 20 in 4-7. They are served together.",
-            ),
-        },
-    ),
-    Exercise(
         name="03.pad",
         ask="Pad every row by 16 bytes (1,040 bytes apart). How many passes does the same read take?",
         hint="Phase 0 has rows 0-3 and 12-15 in slot 0, and rows 4-11 in slot 1. Where does slot 1 of row 11 lie?",
@@ -173,6 +136,43 @@ EXERCISES = [
             ),
             Wrong(lambda row, slot: 1024 * row + 16 * (slot | row % 16), "`|` maps different slots to one place."),
         ],
+    ),
+    Exercise(
+        name="03.bank",
+        ask='Return the bank that serves the dword at a byte address; `does` is "read" or "write".',
+        hint="A bank gives 4 bytes. Reads see 64 banks, writes 32.",
+        observe=calls("{}, {}", *((at, does) for does in ("read", "write") for at in (0, 4, 7, 128, 252, 256, 1024, 1100, 5000))),
+        right=_bank,
+        solution='address // 4 % (64 if does == "read" else 32)',
+        wrong=[
+            Wrong(lambda address, does: address // 4 % 64, "For a write there are 32 banks."),
+            Wrong(lambda address, does: address // 4 % 32, "For a read there are 64 banks."),
+            Wrong(lambda address, does: address % (64 if does == "read" else 32), "A bank is 4 bytes wide, not one."),
+            Wrong(lambda address, does: address // 16 % (64 if does == "read" else 32), "16 bytes are four banks."),
+        ],
+    ),
+    choice(
+        "03.who",
+        "Rows are 1,024 bytes apart, and QK reads 16 of them with `ds_read_b128`. Which lanes get in each other's way in phase "
+        "0, and why?",
+        "Look at the simulator's table: which lanes does phase 0 have, and which banks do they ask?",
+        right="c",
+        options={
+            "a": (
+                "Lanes 0 to 15: a phase is 16 neighbouring lanes.",
+                "A phase of ds_read_b128 has 16 lanes, but not neighbours.",
+            ),
+            "b": (
+                "All 64, because 1,024 bytes are more than LDS has banks.",
+                "Only lanes of one phase can conflict. The rest is served at another time.",
+            ),
+            "c": "Lanes 0-3 and 12-15 among themselves, and 20-27 among themselves: 1,024 bytes are a multiple of 64 banks x "
+            "4 bytes, so the same slot of every row lies in the same four banks.",
+            "d": (
+                "Lanes 0 and 20: they read different slots of one row.",
+                "Different slots lie in different banks: lane 0 in banks 0-3, lane 20 in 4-7. They are served together.",
+            ),
+        },
     ),
     Exercise(
         name="03.race",
