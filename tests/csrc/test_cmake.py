@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes as c
+import os
 import re
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from sparse_mla.build import csrc_dir, find_toolchain
+from sparse_mla.build import cached, csrc_dir, find_toolchain
 from sparse_mla.build.disassemble import find_objdump
 from sparse_mla.build.toolchain import find_zig
 from sparse_mla.errors import ToolchainError
@@ -42,10 +43,11 @@ def cmake(source: Path, build: Path, *options: str) -> None:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A build for gfx950 and gfx942, with the op where the machine has a host compiler."""
-    folder = tmp_path_factory.mktemp("cmake")
-    cmake(csrc_dir(), folder, "-DSPARSE_MLA_ARCHS=gfx950;gfx942", f"-DSPARSE_MLA_TORCH_OP={'ON' if HOST_COMPILER else 'OFF'}")
-    return folder
+    """A build for gfx950 and gfx942, with the op where the machine has a host compiler; once for all processes of a run."""
+    options = ["-DSPARSE_MLA_ARCHS=gfx950;gfx942", f"-DSPARSE_MLA_TORCH_OP={'ON' if HOST_COMPILER else 'OFF'}"]
+    folder = tmp_path_factory.getbasetemp()
+    root = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    return cached("cmake", "", lambda build: cmake(csrc_dir(), build, *options), "", root=root)
 
 
 def test_code_objects(built: Path) -> None:
