@@ -116,18 +116,30 @@ def test_a_decode_takes_the_room_of_the_index_buffers_without_a_plan(backend: st
         assert ops._planned(inputs.q, inputs.main, inputs.extra, backend) == expected
 
 
-@pytest.mark.parametrize("form", [Cut(0, 4, 1), Cut(0, 4, 4), Cut(0, 4, 2, 16, 16, 8), Cut(0, 4, 1, 16, 32, 4)], ids=str)
-def test_triton_by_its_gfx950_code(form: Cut, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The launches of the `triton` backend, with kernels that run in the emulator: whole, split, and in tuned forms."""
+@pytest.fixture
+def emulated_triton(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The `triton` backend on CPU tensors: its launches as they are, of kernels whose gfx950 code runs in the emulator."""
     triton_kernels = pytest.importorskip("sparse_mla.kernels.triton_kernels", reason="Triton is for Linux")
     for name in ("decode_whole", "decode_split", "decode_merge"):
         kernel = getattr(triton_kernels, name)
         launcher = triton_on_gfx950(kernel)
         launcher.arg_names = kernel.arg_names  # type: ignore[attr-defined]
         monkeypatch.setattr(triton_kernels, name, launcher)
-    inputs = CASES["empty-rows"].inputs()
+    monkeypatch.setattr(gpu, "place", lambda backend: torch.device("cpu"))
     with taken("triton", monkeypatch):
-        got = gpu.call(inputs, "auto", plan=Plan("triton", (form,)), return_lse=True)
+        yield
+
+
+@pytest.mark.parametrize("name", ["every byte", "pages 2 256 padded"])
+def test_promises_of_tritons_gfx950_code(name: str, emulated_triton: None) -> None:
+    good, said = gpu.ANYWHERE[name]("triton")
+    assert good, said
+
+
+@pytest.mark.parametrize("form", [Cut(0, 4, 4), Cut(0, 4, 2, 16, 16, 8), Cut(0, 4, 1, 16, 32, 4)], ids=str)
+def test_tuned_forms_of_triton(form: Cut, emulated_triton: None) -> None:
+    inputs = CASES["empty-rows"].inputs()
+    got = gpu.call(inputs, "auto", plan=Plan("triton", (form,)), return_lse=True)
     good, said = gpu.agrees(got.out, inputs, got.lse)
     assert good, said
     assert got.backend == "triton"
