@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sparse_mla.build import CodeObject, cached
+from sparse_mla.build import CodeObject
 from sparse_mla.build.disassemble import disassemble, find_objdump
 from sparse_mla.errors import AssemblyError, InputError, KernelFault, SparseMlaError
 from sparse_mla.gfx950 import native
@@ -24,23 +24,11 @@ from sparse_mla.gfx950.decode import Code, decode
 from sparse_mla.gfx950.machine import Launched, launch
 from sparse_mla.gfx950.memory import Memory
 
-INVALID_VALUE, INVALID_FUNCTION, INVALID_IMAGE, NOT_FOUND, ILLEGAL_ADDRESS, LAUNCH_FAILURE, UNKNOWN = (
-    1,
-    98,
-    200,
-    500,
-    700,
-    719,
-    999,
-)
-CODES = {
-    KernelFault: LAUNCH_FAILURE,
-    AssemblyError: INVALID_FUNCTION,
-    InputError: INVALID_VALUE,
-}  # hipError_t of what went wrong
+# Of hipError_t, and what in the emulator they stand for.
+INVALID_VALUE, INVALID_FUNCTION, INVALID_IMAGE, NOT_FOUND = 1, 98, 200, 500
+ILLEGAL_ADDRESS, LAUNCH_FAILURE, UNKNOWN = 700, 719, 999
+CODES = {KernelFault: LAUNCH_FAILURE, AssemblyError: INVALID_FUNCTION, InputError: INVALID_VALUE}
 _I64, _SIZE, _P = c.c_int64, c.c_size_t, c.c_void_p
-
-
 _LAUNCH = (_I64, c.POINTER(c.c_uint32), c.POINTER(c.c_uint32), c.c_uint32, _P, _SIZE, c.POINTER(native.Range), _SIZE)
 _TYPES = {"load": c.CFUNCTYPE(_I64, _P, _SIZE), "function": c.CFUNCTYPE(_I64, _I64, c.c_char_p, c.POINTER(c.c_int32 * 6)),
           "launch": c.CFUNCTYPE(_I64, *_LAUNCH), "unload": c.CFUNCTYPE(None, _I64)}  # fmt: skip
@@ -83,11 +71,10 @@ class Emulator:
             find_objdump()
             text = _disassembled(elf)
         except SparseMlaError as problem:
-            known = self.texts.get(hashlib.sha256(elf).digest())
-            if known is None:
+            text = self.texts.get(hashlib.sha256(elf).digest(), "")
+            if not text:
                 self.problem = problem
                 return -INVALID_IMAGE
-            text = known
         number = next(self._ids)
         self._programs[number] = parse(text)
         return number
@@ -115,16 +102,12 @@ class Emulator:
         self._programs.pop(module, None)
 
 
+@lru_cache(maxsize=32)
 def _disassembled(elf: bytes) -> str:
-    """A code object's text, kept: reading one takes LLVM half a second."""
-
-    def make(out: Path) -> None:
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / "module.co"
-            path.write_bytes(elf)
-            out.write_text(disassemble(path))
-
-    return cached("disassembled", hashlib.sha256(elf).hexdigest(), make, ".s").read_text()
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "module.co"
+        path.write_bytes(elf)
+        return disassemble(path)
 
 
 @lru_cache
