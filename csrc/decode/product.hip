@@ -1,34 +1,37 @@
-// The product kernels. Grid (rows, blocks of 16 heads, split_k), 256 threads. A whole row is written at once. Parts of a row are
+// The product kernels. Grid (rows, blocks of 16 heads, split_k), 512 threads. A whole row is written at once. Parts of a row are
 // left in the workspace: for the part of the row that comes last, where the launch has counters of arrivals, else for a second
 // launch.
 #if defined(__gfx950__)
-#include "product_merge.h"
+#include "shared_tile.h"
 
-using namespace product;
+using namespace shared;
+using product::Ends, product::ends_of, product::merge_parts, product::sink_of;
 
 template <bool SPLIT> __device__ __forceinline__ void decode(Shared& lds, const DecodeParams& p) {
   const int tid = threadIdx.x, row = blockIdx.x, head0 = blockIdx.y * BLOCK_HEADS;
   const int wave = uniform(tid / WAVE_SIZE), lane = tid % WAVE_SIZE, split = SPLIT ? blockIdx.z : 0;
   // Both wait for memory that nobody touched before, so q is asked for while the lists' ends are on their way.
   const Ends ends = ends_of(p, row);
-  bf16x8 quarter[Q_PIECES / WAVES];
-  load_q(quarter, p, row, head0 + lane % 16, wave, lane / 16);
+  bf16x8 share[SHARE];
+  load_q(share, p, row, head0 + lane % 16, wave, lane / 16);
   __builtin_amdgcn_sched_barrier(0);
   const Row work = row_of(p, ends);
-  const int begin = SPLIT ? divide(split * work.tiles, p.split) : 0;
-  const int end = SPLIT ? divide((split + 1) * work.tiles, p.split) : work.tiles;
+  const Tiles tiles = tiles_of(work);
+  const int begin = SPLIT ? divide(split * tiles.all, p.split) : 0;
+  const int end = SPLIT ? divide((split + 1) * tiles.all, p.split) : tiles.all;
   float sink = 0.0f;
   if constexpr (!SPLIT)
     sink = sink_of(p, head0 + lane % 16);
   Online state = {};
   state.max = NO_MAX;
-  attend<1, 0>(state, work, quarter, begin + wave, end, lds.tile[wave], lds.q, wave, lane);
+  attend(state, work, tiles, share, begin, end, lds, sink, wave, lane);
+  asm volatile("" : "+v"(sink)); // waited for now, or it would be behind the stores
   leave(lds, state, wave, lane);
   __syncthreads();
 
   const int first_head = HEADS_PER_WAVE * wave, heads = min(HEADS_PER_WAVE, p.heads - head0 - first_head);
   Part parts[HEADS_PER_WAVE];
-  merge_waves(parts, lds, first_head, lane);
+  gather_heads(parts, lds, first_head, lane);
   if constexpr (!SPLIT) {
 #pragma unroll
     for (int i = 0; i < HEADS_PER_WAVE; ++i)
@@ -81,6 +84,6 @@ extern "C" __global__ __launch_bounds__(THREADS, 1) void mla_decode_product_spli
 
 // The second launch of a split decode: grid (rows, heads), 64 threads.
 extern "C" __global__ __launch_bounds__(WAVE_SIZE, 1) void mla_decode_product_reduce(const DecodeParams p) {
-  merge_parts<1, MAX_SPLIT>(p, blockIdx.x, blockIdx.y, 1, threadIdx.x);
+  merge_parts<1, product::MAX_SPLIT>(p, blockIdx.x, blockIdx.y, 1, threadIdx.x);
 }
 #endif

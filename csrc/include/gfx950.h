@@ -30,6 +30,13 @@ __device__ __forceinline__ f32x4 mfma_16x16x32(bf16x8 a, bf16x8 b, f32x4 d) {
   return __builtin_amdgcn_mfma_f32_16x16x32_bf16(a, b, d, 0, 0, 0);
 }
 
+// The same with a depth of 16 in as many passes: k = 4 g + t.
+typedef bf16 bf16x4 __attribute__((ext_vector_type(4)));
+__device__ __forceinline__ f32x4 mfma_16x16x16(bf16x4 a, bf16x4 b, f32x4 d) {
+  typedef short Bits __attribute__((ext_vector_type(4)));
+  return __builtin_amdgcn_mfma_f32_16x16x16bf16_1k(__builtin_bit_cast(Bits, a), __builtin_bit_cast(Bits, b), d, 0, 0, 0);
+}
+
 // Byte BYTE of `packed` as OCP e4m3 -> fp32, exact.
 template <int BYTE> __device__ __forceinline__ float cvt_f32_fp8(uint32_t packed) {
   return __builtin_amdgcn_cvt_f32_fp8(static_cast<int>(packed), BYTE);

@@ -39,7 +39,7 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 using Optional = std::optional<Tensor>;
 
-constexpr int BLOCK_HEADS = 16, THREADS = 256, REDUCE_THREADS = 64, ONE_LAUNCH = 4; // of csrc/decode/product.hip
+constexpr int BLOCK_HEADS = 16, THREADS = 512, REDUCE_THREADS = 64, ONE_LAUNCH = 4; // of csrc/decode/product.hip
 constexpr int64_t SPLITS[] = {1, 2, 3, 4, 6, 8, 12, 16};
 
 void check(hipError_t code, const char* call, const char* kernel) {

@@ -44,11 +44,11 @@ class Costs(NamedTuple):
 
 
 # Kernels that are not named here are of base's design, and planned as base.
-RESIDENCY = {"base": Residency(3, 1), "product": Residency(1, 4), "triton": Residency(1, 1)}
+RESIDENCY = {"base": Residency(3, 1), "product": Residency(1, 1), "triton": Residency(1, 1)}
 COSTS = {
     "base": Costs(whole=5.87, last=0.0, second=9.25, workgroup=0.17, step=4.35, tile=0.0, beside=0.0, step_beside=2.12, part=0.0),
     "product": Costs(
-        whole=2.92, last=5.36, second=5.02, workgroup=3.25, step=1.17, tile=0.22, beside=0.0, step_beside=0.0, part=0.05
+        whole=1.95, last=4.12, second=4.97, workgroup=3.25, step=1.35, tile=0.0, beside=0.0, step_beside=0.0, part=0.05
     ),
     # Not fitted: a tile's LDS cycles and latency on an otherwise idle compute unit, and a published second launch of 5.3.
     "triton": Costs(whole=0.0, last=0.0, second=5.3, workgroup=3.0, step=3.0, tile=0.0, beside=0.0, step_beside=0.0, part=0.39),

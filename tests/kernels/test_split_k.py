@@ -14,12 +14,12 @@ SPLIT = sorted(COSTS)  # kernels that split
     "rows, main, extra, heads, base, product",
     [
         (1, 128, 7812, 16, 16, 16),  # a lonely long row
-        (4, 128, 1024, 16, 16, 12),  # nine tiles a wave for whole rows, one in 12 parts
+        (4, 128, 1024, 16, 16, 12),  # nine tiles
         (16, 128, 7812, 16, 16, 16),  # 16 x 16 workgroups: one for each CU
         (64, 128, 7812, 16, 8, 4),  # base: three of its workgroups share a CU
         (256, 128, 1024, 16, 2, 1),
         (32, 128, 1024, 128, 2, 1),  # 8 head blocks a row fill the chip as well
-        (64, 128, 0, 16, 4, 1),  # one tile a wave of product: nothing to split
+        (64, 128, 0, 16, 4, 1),  # one tile of product: nothing to split
         (1, 20, 0, 16, 1, 1),  # a single tile
         (0, 0, 0, 16, 1, 1),
     ],
@@ -59,7 +59,8 @@ lens = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 9000)), max_size=4
 def test_the_plan_is_the_cheapest_and_ignores_the_order_of_rows(rows: list[tuple[int, int]], heads: int, kernel: str) -> None:
     main, extra = [m for m, _ in rows], [e for _, e in rows]
     split = plan_split(main, extra, heads, kernel)
-    tiles = [-(-m // 32) + -(-e // 32) for m, e in rows]
+    size = {"product": 128}.get(kernel, 32)
+    tiles = [-(-m // size) + -(-e // size) for m, e in rows]
     assert split == min(kernel_named(kernel).splits, key=lambda s: modelled_cost(kernel, tiles, heads, s))
     reverse = [torch.tensor(x[::-1], dtype=torch.int32) for x in (main, extra)]
     assert plan_split(reverse[0], reverse[1], heads, kernel) == split
