@@ -103,6 +103,22 @@ def alone(given: DecodeInputs, what: str, split_k: int) -> torch.Tensor:
     return (out.bfloat16().double() if what == "output" else out)[None]
 
 
+def maxima(name: str, head: int = 0) -> pd.DataFrame:
+    """The running maximum of a head over the tiles of 32 tokens of `inputs(name)`, float64. Columns: tile, tile_max, maximum
+    (both in the log2 domain, up to and with the tile), rescaled (the maximum rose: accumulators are scaled), held (that of a
+    deferred rescale) and deferred (that one rose), kind."""
+    given = inputs(name)
+    kv = torch.cat([valid_tokens(segment, 0) for segment in given.segments.values()])
+    scores = (given.scale / math.log(2)) * (kv @ given.q[0, head].double())
+    rows, most, held = [], -math.inf, -math.inf
+    for tile, some in enumerate(scores.split(32)):
+        now = float(some.max())
+        late = now > held + RESCALE_AT / math.log(2)
+        rescaled, most, held = now > most, max(most, now), now if late else held
+        rows.append((tile, now, most, rescaled, held, late, "modelled"))
+    return pd.DataFrame(rows, columns=["tile", "tile_max", "maximum", "rescaled", "held", "deferred", "kind"])
+
+
 def _group_scales(segment: Segment) -> torch.Tensor:
     """Scales of row 0's tokens by group, and 1 for RoPE: float64 [tokens, 8]."""
     slots = segment.row(0)

@@ -42,3 +42,18 @@ def numerics_figure(errors: pd.DataFrame, *, title: str, source: str) -> Figure:
     )
     columns = ["input", "shown", "split_k", "rel_l2", "max_abs", "lse_abs", "kind"]
     return Figure(fig, title, finding, "emulated", source, table[columns])
+
+
+def maxima_figure(frame: pd.DataFrame, *, title: str, source: str) -> Figure:
+    """The running maximum over tiles, at once and deferred. `frame`: what analyse.numerics.maxima gives."""
+    with canvas(7.4, 2.8) as (fig, axis):
+        axis.plot(frame.tile, frame.tile_max, ".", color="#6d727b", label="largest score of the tile")
+        axis.step(frame.tile, frame.maximum, where="post", color=SERIES[0], label="running maximum")
+        axis.step(frame.tile, frame.held, where="post", color=SERIES[1], linestyle="--", label="maximum of a deferred rescale")
+        axis.set(xlabel="tile of 32 tokens", ylabel="score, log2 domain")
+        axis.legend(fontsize=8.5)
+    finding = (
+        f"Over {len(frame)} tiles the maximum rises {frame.rescaled.sum()} times, and accumulators are scaled each time; "
+        f"deferred until a score is 2^8 too large, {frame.deferred.sum()} times."
+    )
+    return Figure(fig, title, finding, str(frame.kind.iloc[0]), source, frame.drop(columns="kind"))

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 import torch
 
-from sparse_mla.analyse.numerics import ALONE, INPUTS, KERNELS, SPLITS, alone, inputs, measure, stored
+from sparse_mla.analyse.numerics import ALONE, INPUTS, KERNELS, SPLITS, alone, inputs, maxima, measure, stored
 from sparse_mla.kernels.reference import reference
-from sparse_mla.plot.numerics import numerics_figure
+from sparse_mla.plot.numerics import maxima_figure, numerics_figure
 
 
 @pytest.mark.parametrize("name, split_k", [("wide range", 1), ("near ties", 4), ("rising", 16)])
@@ -84,3 +84,14 @@ def test_figure() -> None:
     assert f"{1e3 * mean:.2f} from rounding" in figure.finding
     assert isinstance(figure.table, pd.DataFrame)
     assert "near ties" in figure.text
+
+
+def test_running_maximum() -> None:
+    rising, plain = maxima("rising"), maxima("gaussian")
+    assert len(rising) == len(plain) == 36
+    assert rising.rescaled.sum() == 36 > 3 * rising.deferred.sum() > 9
+    assert plain.deferred.sum() <= plain.rescaled.sum() <= 8, "a maximum of random scores settles soon"
+    for frame in (rising, plain):
+        assert (frame.maximum == frame.tile_max.cummax()).all()
+        assert (frame.tile_max <= frame.held + 8).all()
+    assert "deferred until" in maxima_figure(rising, title="t", source="s").finding
