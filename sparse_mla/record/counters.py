@@ -17,31 +17,29 @@ from typing import Any
 import pandas as pd
 
 from sparse_mla.errors import InputError
+from sparse_mla.gfx950.timing.counters import TYPES
 from sparse_mla.record.schema import Recording
 
-# name, unit, meaning. A unit of 4 cycles is written "4 cycles". Behind `<-`: which executed instructions are counted, as
-# `unit`, `unit/latency` (of their rows in gfx950/isa), some with `:pattern`, which the mnemonic matches from its start.
-# SQ_INSTS_SENDMSG has s_endpgm in it, SQ_INSTS_FLAT has global accesses, and neither branches nor waits are SALU: so real
-# recordings of a vector copy show. Atomics as writes, f8f6f4 products as F6F4 whatever their formats: assumed.
+# name, unit, meaning. A unit of 4 cycles is written "4 cycles". Which executed instructions are counted: gfx950/timing/counters.
 _COUNTERS = """
 SQ_WAVES                      waves        launched
-SQ_INSTS                      instructions issued, of any kind <- *
-SQ_INSTS_VALU                 instructions vector, matrix ones included <- VALU MFMA
-SQ_INSTS_MFMA                 instructions matrix <- MFMA
-SQ_INSTS_SALU                 instructions scalar, neither branches nor waits <- SALU
-SQ_INSTS_SMEM                 instructions scalar memory <- SMEM
-SQ_INSTS_BRANCH               instructions branches, taken or not <- BRANCH:s_(?!endpgm)
-SQ_INSTS_SENDMSG              instructions messages, end of program included <- *:s_endpgm|s_sendmsg
-SQ_INSTS_VMEM                 instructions vector memory, flat included <- VMEM
-SQ_INSTS_VMEM_RD              instructions vector memory reads, flat included <- VMEM/load
-SQ_INSTS_VMEM_WR              instructions vector memory writes and atomics, flat included <- VMEM/store VMEM/atomic
-SQ_INSTS_FLAT                 instructions flat, global and scratch memory <- VMEM:(flat|global|scratch)_
-SQ_INSTS_LDS                  instructions LDS <- LDS
-SQ_INSTS_LDS_LOAD             instructions LDS reads <- LDS/lds_read
-SQ_INSTS_LDS_STORE            instructions LDS writes <- LDS/lds_write
-SQ_INSTS_LDS_ATOMIC           instructions LDS atomics <- LDS/lds_atomic
-SQ_INSTS_VALU_MFMA_{type}     instructions matrix, of this type <- MFMA:{type}
-SQ_INSTS_VALU_MFMA_MOPS_{type} "512 FLOP" matrix work of this type, as with all lanes active <- MFMA:{type}
+SQ_INSTS                      instructions issued, of any kind
+SQ_INSTS_VALU                 instructions vector, matrix ones included
+SQ_INSTS_MFMA                 instructions matrix
+SQ_INSTS_SALU                 instructions scalar, neither branches nor waits
+SQ_INSTS_SMEM                 instructions scalar memory
+SQ_INSTS_BRANCH               instructions branches, taken or not
+SQ_INSTS_SENDMSG              instructions messages, end of program included
+SQ_INSTS_VMEM                 instructions vector memory, flat included
+SQ_INSTS_VMEM_RD              instructions vector memory reads, flat included
+SQ_INSTS_VMEM_WR              instructions vector memory writes and atomics, flat included
+SQ_INSTS_FLAT                 instructions flat, global and scratch memory
+SQ_INSTS_LDS                  instructions LDS
+SQ_INSTS_LDS_LOAD             instructions LDS reads
+SQ_INSTS_LDS_STORE            instructions LDS writes
+SQ_INSTS_LDS_ATOMIC           instructions LDS atomics
+SQ_INSTS_VALU_MFMA_{type}     instructions matrix, of this type
+SQ_INSTS_VALU_MFMA_MOPS_{type} "512 FLOP" matrix work of this type, as with all lanes active
 SQ_BUSY_CYCLES                cycles       a shader engine has waves, summed over them
 SQ_BUSY_CU_CYCLES             "4 cycles"   a compute unit has waves, summed over them
 SQ_WAVE_CYCLES                "4 cycles"   waves live, summed over them
@@ -88,11 +86,6 @@ hbm_read_bytes                bytes        read from HBM
 hbm_write_bytes               bytes        written to HBM
 translation_misses            requests     pages that the address translation of a die did not have
 """
-# Types of matrix instructions by the end of their mnemonic.
-MFMA_TYPES = {"f8f6f4": "F6F4", "bf16": "BF16", "f16": "F16", "xf32": "XF32", "f32": "F32", "f64": "F64", "i8": "I8"}
-MFMA_TYPES |= {f"{a}_{b}": "F8" for a in ("fp8", "bf8") for b in ("fp8", "bf8")}
-_TYPES = tuple(dict.fromkeys(MFMA_TYPES.values()))
-
 # metric; unit; processors, `*` all; formula. X: active cycles of one die; T: duration in ns; XCD, CU, SIMD: dies, compute units
 # of the device, SIMDs of one; MHZ: shader clock. Sums over dies are divided by their number: GRBM_GUI_ACTIVE would otherwise
 # make a device of 8 dies look eight times less busy.
@@ -127,45 +120,20 @@ MFMA_PEAKS = {
 
 @dataclass(frozen=True)
 class Counter:
-    """One hardware counter. `rule`: which executed instructions it counts, "" where it counts something else."""
+    """One hardware counter."""
 
     name: str
     unit: str
     about: str
-    rule: str
-
-    def per_instruction(self, mnemonic: str, unit: str, latency: str) -> int:
-        """What one executed wave instruction adds; unit and latency are its row's."""
-        for one in self.rule.split():
-            kind, _, pattern = one.partition(":")
-            if kind not in ("*", unit, f"{unit}/{latency}"):
-                continue
-            if unit == "MFMA" and pattern in _TYPES:
-                name, flop = _matrix(mnemonic)
-                if name == pattern:
-                    return flop // 512 if "MOPS" in self.name else 1
-            elif re.match(pattern, mnemonic):
-                return 1
-        return 0
-
-
-def _matrix(mnemonic: str) -> tuple[str, int]:
-    """Type and FLOP of a matrix instruction; a sparse one leaves out half of its products."""
-    m = re.fullmatch(r"v_(s?mf)\w+?_(\d+)x(\d+)x(\d+)(?:_(\d+)b)?_(\w+)", mnemonic)
-    if not m:
-        raise InputError(f"{mnemonic} is no matrix instruction")
-    flop = 2 * int(m[2]) * int(m[3]) * int(m[4]) * int(m[5] or 1)
-    return MFMA_TYPES[m[6]], flop // (2 if m[1] == "smf" else 1)
 
 
 def _parse_counters() -> dict[str, Counter]:
     found = {}
     for line in _COUNTERS.strip().splitlines():
         name, unit, about = re.fullmatch(r'(\S+) +("[^"]+"|\S+) +(.*)', line).groups()  # type: ignore[union-attr]
-        about, _, rule = about.partition(" <- ")
-        for t in _TYPES if "{type}" in name else ("",):
+        for t in TYPES if "{type}" in name else ("",):
             full = name.replace("{type}", t)
-            found[full] = Counter(full, unit.strip('"'), about, rule.replace("{type}", t))
+            found[full] = Counter(full, unit.strip('"'), about)
     return found
 
 
@@ -220,7 +188,7 @@ def _parse_metrics() -> list[Metric]:
         if "{peak}" in formula:
             cases = [{"arch": a, "type": t, "peak": k} for a, peaks in MFMA_PEAKS.items() for t, k in peaks.items()]
         elif "{type}" in formula:
-            cases = [{"type": t} for t in _TYPES]
+            cases = [{"type": t} for t in TYPES]
         found += [Metric(*(text.format(**case) for text in (name, unit, arch, formula))) for case in cases]
     return found
 

@@ -20,13 +20,11 @@ from sparse_mla.build.toolchain import find_toolchain
 from sparse_mla.execute.timing import time_kernel
 from sparse_mla.files import PACKAGE, folder, source_file
 from sparse_mla.gfx950.accesses import summary
-from sparse_mla.gfx950.decode import row_of
-from sparse_mla.gfx950.machine import Launched
 from sparse_mla.gfx950.timing import CAUSES, Device, Timed, Timing
 from sparse_mla.gfx950.timing.classes import describe
+from sparse_mla.gfx950.timing.counters import RULES
 from sparse_mla.kernels.case import Case, span
 from sparse_mla.kernels.catalogue import Partials
-from sparse_mla.record.counters import COUNTERS
 from sparse_mla.record.schema import Manifest, Recording
 from sparse_mla.record.trace import recount
 
@@ -154,26 +152,9 @@ def _launch(one: Timed, dispatch: int, device: Device) -> dict[str, pd.DataFrame
 
 
 def _counters(one: Timed) -> pd.DataFrame:
-    values = {name: (float(value), "modelled") for name, value in one.counters.items()}
-    values |= {name: (float(value), "emulated") for name, value in counted(one.launched).items()}
-    rows = [(name, *value) for name, value in sorted(values.items())]
+    exact = {*RULES, "SQ_WAVES"}
+    rows = [(name, float(value), "emulated" if name in exact else "modelled") for name, value in sorted(one.counters.items())]
     return pd.DataFrame(rows, columns=["name", "value", "kind"])
-
-
-def counted(launched: Launched) -> dict[str, int]:
-    """The counters that follow from executed instructions: exact sums over all waves."""
-    kernel, executed = launched.kernel, launched.counts.sum(0).tolist()
-    by_mnemonic: dict[str, int] = {}
-    for ins, count in zip(kernel.instructions, executed, strict=True):
-        by_mnemonic[ins.mnemonic] = by_mnemonic.get(ins.mnemonic, 0) + count
-    total = {name: 0 for name, counter in COUNTERS.items() if counter.rule}
-    for mnemonic, count in by_mnemonic.items():
-        if count and (found := row_of(mnemonic, kernel.arch)):
-            row = found[0]
-            for name in total:
-                total[name] += count * COUNTERS[name].per_instruction(row.mnemonic, row.unit, row.latency)
-    groups = int(np.prod(launched.grid))
-    return total | {"SQ_WAVES": groups * len(launched.counts)}
 
 
 def _waves(one: Timed, device: Device) -> pd.DataFrame:
