@@ -212,13 +212,15 @@ class Column:
     def array(self, values: Any, where: str) -> Any:
         """`values` in this column's dtype. Raises RecordingError, naming `where`, for what does not fit."""
         if self.dtype == "text":
+            if isinstance(values, pd.Series):  # whose own iteration is many times slower
+                values = values.to_numpy(dtype=object)
             if not all(isinstance(value, str) for value in values):
                 bad = next(i for i, value in enumerate(values) if not isinstance(value, str))
                 raise RecordingError(f"{where}: row {bad} of column {self.name} is not text")
             if bad_text := next((x for x in set(values) if not x.isascii() and _SURROGATE.search(x)), None):
                 raise RecordingError(f"{where}: column {self.name} has {bad_text!r:.60}, which is half a character")
-            whole = isinstance(values, pd.Series) and values.dtype == object
-            return values.to_numpy() if whole else pd.Series(list(values), dtype=object).to_numpy()
+            whole = isinstance(values, np.ndarray) and values.dtype == object
+            return values if whole else pd.Series(list(values), dtype=object).to_numpy()
         found = np.asarray(values)
         if found.size == 0:
             return np.zeros(0, _DTYPES[self.dtype])
