@@ -19,6 +19,7 @@ from sparse_mla.files import folder
 from sparse_mla.kernels.case import Case
 from sparse_mla.kernels.catalogue import CATALOGUE
 from sparse_mla.record import store
+from sparse_mla.record.formats import open_profile
 from sparse_mla.record.from_emulator import record
 from sparse_mla.record.schema import KINDS, Recording
 
@@ -29,18 +30,22 @@ KEPT = tuple((kernel, "pro-csa-h16") for kernel in CATALOGUE) + tuple((k, case) 
 
 def entries() -> list[dict[str, Any]]:
     """One row for each recording and table: path (below profiles/), kind, holds, bytes. Raises RecordingError for damage."""
-    root, rows = folder("profiles"), []
-    for path in sorted([*root.rglob("manifest.json"), *root.rglob("*.csv")]):
-        if path.name == "manifest.json" and (one := _recording(path.parent)):
-            launches = one["dispatches"]
-            us = (launches.end.max() - launches.start.min()) / 1000
-            holds = f"{one.manifest.kernel} on {one.manifest.case.get('name', '?')}: {us:.1f} us"
-            size = sum(file.stat().st_size for file in path.parent.iterdir())
-            rows.append({"path": _name(path.parent), "kind": one.kind("dispatches"), "holds": holds, "bytes": size})
+    root, rows, tools = folder("profiles"), [], _of_tools()
+
+    def add(path: Path, kind: str, holds: str) -> None:
+        files = [path] if path.is_file() else path.iterdir()
+        rows.append({"path": _name(path), "kind": kind, "holds": holds, "bytes": sum(x.stat().st_size for x in files)})
+
+    for path in sorted([*root.rglob("manifest.json"), *root.rglob("*.csv"), *tools]):
+        if path in tools:
+            add(path, tools[path]["kind"], f"{tools[path]['tool']}: {len(open_profile(path)['dispatches'])} launches")
         elif path.suffix == ".csv":
-            kind, about = described(path)
-            holds = f"{len(table(path))} rows: {about:.90}"
-            rows.append({"path": _name(path), "kind": kind, "holds": holds, "bytes": path.stat().st_size})
+            add(path, described(path)[0], f"{len(table(path))} rows: {described(path)[1]:.90}")
+        elif one := _recording(path.parent):
+            us = (one["dispatches"].end.max() - one["dispatches"].start.min()) / 1000
+            add(
+                path.parent, one.kind("dispatches"), f"{one.manifest.kernel} on {one.manifest.case.get('name', '?')}: {us:.1f} us"
+            )
     return rows
 
 
@@ -49,8 +54,15 @@ def _name(path: Path) -> str:
 
 
 def _recording(path: Path) -> Recording | None:
-    """The recording that a folder with a manifest holds; None where the manifest is that of tables."""
+    """The recording that a folder with a manifest holds; None where the manifest is that of files."""
     return store.load(path) if "format" in json.loads((path / "manifest.json").read_text()) else None
+
+
+def _of_tools() -> dict[Path, dict[str, Any]]:
+    """Files as other tools wrote them, which `open_profile` reads, and what the manifest above them says: kind, tool, device."""
+    manifests = {path.parent: json.loads(path.read_text()) for path in folder("profiles").rglob("manifest.json")}
+    of_files = {place: given for place, given in manifests.items() if "format" not in given}
+    return {place / name: about for place, given in of_files.items() for name, about in given.items() if "tool" in about}
 
 
 def table(path: Path) -> pd.DataFrame:
@@ -77,26 +89,31 @@ def described(path: Path) -> tuple[str, str]:
 
 
 def show(name: str) -> str:
-    """A recording or table in words. Raises InputError, listing them, for one that there is not."""
-    known = [row["path"] for row in entries()]
-    if name not in known:
-        raise InputError(f"there is no profile {name!r}; there are: {', '.join(known)}")
+    """A recording or table in words. Raises InputError for one that there is not."""
     path = folder("profiles") / name
-    if path.is_dir():
+    if path in _of_tools():
+        return str(open_profile(path))
+    if (path / "manifest.json").is_file():
         m = (one := store.load(path)).manifest
         about = m.device | m.case | m.result | {"command": m.command, "commit": m.commit, "date": m.date}
         return "\n".join([str(one), *(f"  {key}: {value}" for key, value in about.items())])
+    if path.suffix != ".csv" or not path.is_file():
+        raise InputError(f"there is no profile {name!r}; `sparse-mla profiles list` lists them")
     head = [line for line in path.read_text().splitlines() if line.startswith("#")]
     return "\n".join([*head, pd.read_csv(path, comment="#", dtype=str, keep_default_na=False).to_string(index=False)])
 
 
 def verify() -> Iterator[str]:
     """What is wrong below profiles/, in sentences: every file is read."""
-    root, size = folder("profiles"), 0
+    root, size, tools = folder("profiles"), 0, _of_tools()
     for path in sorted(file for file in root.rglob("*") if file.is_file()):
         size += path.stat().st_size
         try:
-            if path.name == "manifest.json":
+            if path in tools:
+                opened = open_profile(path)
+                if not (len(opened["dispatches"]) or len(opened["summaries"])):
+                    yield f"{_name(path)} has no launches and no sums of them"
+            elif path.name == "manifest.json":
                 one = _recording(path.parent)
                 if one is None and (
                     lost := [name for name in json.loads(path.read_text()) if not (path.parent / name).is_file()]
