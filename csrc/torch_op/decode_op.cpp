@@ -43,7 +43,10 @@ constexpr int BLOCK_HEADS = 16, THREADS = 512, REDUCE_THREADS = 64, ONE_LAUNCH =
 constexpr int64_t SPLITS[] = {1, 2, 3, 4, 6, 8, 12, 16};
 
 void check(hipError_t code, const char* call, const char* kernel) {
-  STD_TORCH_CHECK(code == hipSuccess, call, " (", kernel, "): ", hipGetErrorName(code), ", ", static_cast<int>(code), ": ",
+  if (code == hipSuccess)
+    return;
+  static_cast<void>(hipGetLastError()); // or torch would find the error at its own next call
+  STD_TORCH_CHECK(false, call, " (", kernel, "): ", hipGetErrorName(code), ", ", static_cast<int>(code), ": ",
                   hipGetErrorString(code));
 }
 

@@ -62,6 +62,7 @@ class Hip:
 
     def __call__(self, name: str, *arguments: Any, kernel: str | None = None) -> None:
         if code := self._calls[name](*arguments):
+            self._calls["hipGetLastError"]()  # or torch would find the error at its own next call
             word, text = (says(code).decode() for says in self._words)
             problem = None
             if self.emulator:

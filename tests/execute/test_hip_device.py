@@ -157,10 +157,10 @@ def test_a_wrong_call_is_refused_by_its_code(hip: Hip, code: CodeObject, what: s
     with pytest.raises(HipError) as caught:
         call(hip, code)
     error = caught.value
-    assert (error.name, hip._calls["hipGetLastError"]()) == (name, error.code)
+    assert error.name == name
     assert str(error).startswith(error.call)
     assert f"{name}, {error.code}: {error.text}" in str(error)
-    assert hip._calls["hipGetLastError"]() == 0
+    hip("hipGetLastError")  # which torch would ask next
     if "kernel" in what:
         assert re.search("^hipModuleGetFunction .substract.:(.|\n)*there is add, nothing", str(error))
     at, x = ints(hip, 128)  # and nothing is broken
@@ -249,6 +249,11 @@ def test_what_a_capture_does_not_take_spoils_it(hip: Hip, code: CodeObject, what
     with pytest.raises(HipError, match="hipErrorStreamCaptureInvalidated"):
         hip("hipStreamEndCapture", stream, c.byref(graph))
     hip("hipDeviceSynchronize")
+
+
+def test_the_last_error_is_told_once(hip: Hip) -> None:
+    assert hip._calls["hipFree"](8) == 1
+    assert [hip._calls["hipGetLastError"]() for _ in range(2)] == [1, 0]
 
 
 def test_attributes(hip: Hip, code: CodeObject) -> None:

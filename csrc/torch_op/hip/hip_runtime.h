@@ -14,6 +14,7 @@ using hipFunction_t = struct ihipModuleSymbol_t*;
 #define HIP_LAUNCH_PARAM_END (reinterpret_cast<void*>(3))
 
 extern "C" {
+hipError_t hipGetLastError();
 const char* hipGetErrorName(hipError_t);
 const char* hipGetErrorString(hipError_t);
 hipError_t hipModuleLoadData(hipModule_t*, const void* image);
