@@ -7,6 +7,8 @@ import runpy
 import shlex
 import sys
 import time
+import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,8 @@ def test_passes_respect_slots_and_lose_nothing(counters: list[str]) -> None:
 
 @pytest.mark.parametrize("arch", ["gfx942", "gfx950"])
 def test_the_counters_asked_for_are_known_and_give_every_metric(arch: str) -> None:
+    slots = tomllib.loads((folder("profiles") / "recipes/rocm.toml").read_text())["slots"]
+    assert fake_rocprofv3.SLOTS.items() <= slots.items()
     jobs = [json.loads(step.input)["jobs"][0] for step in capture.steps("base", CASE, Path("p"), "rocm", arch)]
     asked = [name for job in jobs for name in job.get("pmc", [])]
     assert set(asked) <= set(COUNTERS)
@@ -183,6 +187,7 @@ def test_parts_that_do_not_fit_are_left_out_and_named() -> None:
         ("bose", CASE, "rocm", "there is no kernel 'bose'"),
         ("base", CASE, "nvidia", "on nvidia a profile is of hopper or triton"),
         ("base", Case("mine", 16, (1, 2)), "rocm", "case mine has no name"),
+        ("base", replace(CASE, seed=5), "rocm", "case pro-csa-h16 has no name"),
         ("base", CASE, "cuda", "on is 'cuda'; it may be auto, rocm, nvidia, emulator"),
     ],
 )
@@ -243,6 +248,7 @@ def test_profiles_of_several_tools_are_joined(tmp_path: Path, monkeypatch: pytes
     one = capture.capture("hopper", CASE, tmp_path / "p", on="nvidia")
     assert [how for step, how in one.manifest.result.items() if step.startswith("step")] == ["ok"] * 3
     assert (one["dispatches"].end - one["dispatches"].start).tolist() == [6000, 7000]
+    assert one["dispatches"].dispatch.is_unique
     read = one["counters"][one["counters"].name == "dram__bytes_read.sum"]
     assert read.dispatch.tolist() == one["dispatches"].dispatch.tolist()
     assert read.value.tolist() in ([33.5, 1.5], [33.5e6, 1.5e6])
