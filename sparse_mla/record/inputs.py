@@ -169,3 +169,26 @@ def read_json(path: Path) -> Any:
     """A JSON file, whole. Raises RecordingError where it is missing or is not JSON."""
     ((_, value),) = json_items(path)
     return value
+
+
+def at(data: Any, *path: str | int) -> Any:
+    """A value inside objects and lists, or None where there is none."""
+    for key in path:
+        if isinstance(key, str) and isinstance(data, dict):
+            data = data.get(key)
+        elif type(key) is int and isinstance(data, list) and 0 <= key < len(data):
+            data = data[key]
+        else:
+            return None
+    return data
+
+
+def places(text: str) -> dict[str, list[list[str]]]:
+    """Columns and where they lie in an object, from `column=key.key,other ...`: the first place that has something counts."""
+    pairs = (pair.split("=") for pair in text.split())
+    return {column: [place.split(".") for place in where.split(",")] for column, where in pairs}
+
+
+def fields(where: dict[str, list[list[str]]], data: Any) -> dict[str, Any]:
+    """The values of all columns, None where there is none."""
+    return {column: next((x for one in some if (x := at(data, *one)) is not None), None) for column, some in where.items()}

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sparse_mla.errors import RecordingError
-from sparse_mla.record.inputs import json_items
-from sparse_mla.record.rocprof_json import at
+from sparse_mla.record.inputs import at, json_items
 from sparse_mla.record.schema import KINDS, Manifest, Recording, Skips, unmarked
 from sparse_mla.record.tabular import Rows
 

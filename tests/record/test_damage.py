@@ -138,7 +138,7 @@ def test_random_damage_is_read_or_refused(name: str, tmp_path: Path) -> None:
     files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
     refusals: list[str] = []
 
-    @settings(max_examples=60, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=40, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(rng=st.randoms(use_true_random=True))
     def damage(rng: random.Random) -> None:
         path = rng.choice(files)
@@ -154,7 +154,7 @@ def test_random_damage_is_read_or_refused(name: str, tmp_path: Path) -> None:
         assert time.monotonic() - begin < 20
 
     damage()
-    assert len(refusals) > 5
+    assert len(refusals) > 3
     assert not [words for words in refusals if str(tmp_path) not in words], "each names the file"
 
 
