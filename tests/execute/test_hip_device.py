@@ -6,6 +6,7 @@ import ctypes as c
 import re
 import struct
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,7 @@ def test_only_what_was_asked_for_is_opened(emulated: None, monkeypatch: pytest.M
     assert (said.ok, said.found) == (True, "emulated on this CPU, as SPARSE_MLA_HIP asks")
 
 
+@pytest.mark.skipif(torch.version.hip is not None, reason="torch has loaded a real one")
 def test_the_library_of_torch_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As in a process where torch's ROCm build has loaded its own; the version is that of HIP 7.2."""
     monkeypatch.delenv("SPARSE_MLA_HIP", raising=False)
@@ -218,6 +220,20 @@ def test_work_is_done_when_somebody_waits(hip: Hip, code: CodeObject) -> None:
     assert milliseconds.value == 0
     for name, made in (("hipEventDestroy", after), ("hipStreamDestroy", one), ("hipFree", at)):
         hip(name, made)
+
+
+def test_threads_do_not_wait_for_each_other_for_ever(hip: Hip, code: CodeObject) -> None:
+    """Each on a stream of its own: the library's lock and Python's are taken in both orders."""
+
+    def work(number: int) -> bool:
+        (at, x), stream = ints(hip, 128), hip.make("hipStreamCreateWithFlags", STREAM)
+        for _ in range(10):
+            add(code, at, number, stream)
+            hip("hipStreamSynchronize", stream)
+        return bool((x == 10 * number).all())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(8), timeout=60))
 
 
 def test_a_launch_can_be_captured(hip: Hip, code: CodeObject) -> None:
