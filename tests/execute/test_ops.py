@@ -190,6 +190,7 @@ def test_a_launch_that_did_not_end_leaves_the_workspace_usable(monkeypatch: pyte
     def aborted(inputs: DecodeInputs, out: torch.Tensor, lse: torch.Tensor | None, scratch: Scratch, cut: Cut) -> None:
         start(inputs, out, lse, scratch, cut)
         scratch.words.fill_(2)
+        scratch.partial.fill_(torch.nan)
         raise KeyboardInterrupt
 
     with taken("emulator", monkeypatch, start=aborted), pytest.raises(KeyboardInterrupt):
