@@ -37,7 +37,7 @@ def recording_of(kernel: str, case: str, mode: str) -> Recording:
     Raises RecordingError, listing those stored, where none is; BackendError for gpu, whose profiler runs outside a notebook.
     """
     if place(mode) == "gpu":
-        raise BackendError("mode gpu: capture with rocprofv3 outside, then read its files (docs/recordings.md)")
+        raise BackendError("mode gpu: capture with `sparse-mla profile` outside, then open_profile (docs/capture.md)")
     return store.kept(kernel, case) if mode == "recorded" else record(kernel, Case.named(case))
 
 

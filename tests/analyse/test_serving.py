@@ -1,5 +1,6 @@
 """The serving view against a simulation of requests, Amdahl's law the other way round, and the published figures themselves."""
 
+import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sparse_mla import cli
 from sparse_mla.analyse import serving
 from sparse_mla.execute.timing import time_kernel
 from sparse_mla.files import folder
@@ -89,6 +91,13 @@ def test_the_documentation_has_the_numbers_of_now() -> None:
     assert f"attention {', '.join(first)} and {last} % of a step" in text
     assert f"`base` gain {', '.join(f'+{x:.1f}' for x in scaled.base_gain)} %" in text
     assert f"285 us where the model has {285 / serving.calibration():.0f}" in text
+
+
+def test_the_command_prints_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["serving"]) == 0
+    assert capsys.readouterr().out == serving.arithmetic() + "\n"
+    assert cli.main(["serving", "--json"]) == 0
+    assert [round(row["gain"], 1) for row in json.loads(capsys.readouterr().out)] == [9.1, 1.4, 14.9, 5.7]
 
 
 @pytest.mark.parametrize("scale, words", [(1.0, "More was gained than it could give: 1k1k at 4"), (9.0, "No gain is")])
