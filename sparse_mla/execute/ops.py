@@ -145,6 +145,9 @@ def _decode(
         needed, have = plan.sizes(inputs.heads), tuple(tensor.numel() for tensor in scratch)
         if any(want > size for want, size in zip(needed, have, strict=True)):
             raise InputError(f"scratch has {have} elements; {inputs.heads} heads by {plan} need {needed}: Workspace.fit")
+    elsewhere = [str(tensor.device) for tensor in (out, lse, *scratch) if tensor is not None and tensor.device != q.device]
+    if elsewhere:
+        raise InputError(f"out, lse or workspace lies on {elsewhere[0]} and q on {q.device}; they must lie on one device")
     try:
         with torch.cuda.device(q.device.index if q.is_cuda else -1):
             for cut in plan.cuts:

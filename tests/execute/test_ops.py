@@ -280,6 +280,11 @@ def test_refusals_of_devices_and_plans(monkeypatch: pytest.MonkeyPatch) -> None:
             choose(name, torch.device("cpu"))
     with pytest.raises(BackendError, match=r"no backend decodes tensors on meta.*emulator: it takes CPU tensors"):
         choose("auto", torch.device("meta"))
+    plan, out = gpu.planned(META, "emulator"), torch.empty_like(META.q)
+    here, there = (Workspace(device, plan, 16) for device in ("cpu", "meta"))
+    for given, workspace in ((out.to("meta"), here), (out, there)):
+        with Quiet(), pytest.raises(InputError, match="lies on meta and q on cpu"):  # type: ignore[no-untyped-call]
+            gpu.call(META, "auto", plan=plan, out=given, workspace=workspace)
     with pytest.raises(InputError, match="lengths the host already has"):
         plan_decode(torch.ones(3, device="meta"), None, 16, backend="emulator")
     with pytest.raises(InputError, match="main_lens has 1 rows and extra_lens 2"):
