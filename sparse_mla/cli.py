@@ -96,7 +96,7 @@ def _profile(args: argparse.Namespace) -> None:
     on, arch = capture.here()
     on = on if args.on == "auto" else args.on
     if on == "emulator":
-        raise InputError("no GPU here: the emulator would record; `--on rocm` or `--on nvidia` shows what would run there")
+        raise InputError("the emulator runs no other program; `--on rocm` or `--on nvidia` shows what would run there")
     planned = capture.steps(args.kernel, out=Path(args.out) / "raw", on=on, arch=arch, **problem)
     data = [{"name": x.name, "command": x.command, "input_file": str(x.input_file), "input": x.input} for x in planned]
     _show(data, args.json, lambda: "\n".join(map(str, planned)))

@@ -206,6 +206,7 @@ def run_step(step: Step, timeout: float) -> str:
             return f"stopped after {timeout:g} s; what it wrote is kept"
     if code == 0:
         return "ok"
+    _end(child)  # what a profiler that crashed left running
     last = (log.read_text(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
     return f"failed with {signal.Signals(-code).name if code < 0 else f'exit status {code}'}: {last:.200}"
 

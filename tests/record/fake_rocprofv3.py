@@ -60,10 +60,10 @@ def main(arguments: list[str]) -> int:
         int(job["att_shader_engine_mask"], 16), int(job["att_buffer_size"], 16)
         shutil.copytree(store / "att", Path(out) / "pass_1", dirs_exist_ok=True)
     shutil.copy(store / "agent_info.csv", place / "77_agent_info.csv")
-    if does == "hang":
+    if does in ("hang", "crash"):
         child = subprocess.Popen([sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"])
-        (store / "child").write_text(str(child.pid))
-        time.sleep(60)
+        (store / f"child of {does}").write_text(str(child.pid))
+        time.sleep(60) if does == "hang" else os.abort()
     return 0
 
 

@@ -130,7 +130,7 @@ def test_all_runs_become_one_recording(fake: Path, tmp_path: Path, capsys: pytes
 
 
 def test_what_fails_costs_only_itself_and_is_said(fake: Path, tmp_path: Path) -> None:
-    does = {"waves": "fail", "matrix": "hang", "lds": "partial", "l2": "nothing"}
+    does = {"waves": "fail", "matrix": "hang", "lds": "partial", "l2": "nothing", "writes": "crash"}
     (fake / "does.json").write_text(json.dumps(does))
     begin = time.monotonic()
     one = capture.capture("base", CASE, tmp_path / "p", on="rocm", timeout=1.5)
@@ -141,12 +141,14 @@ def test_what_fails_costs_only_itself_and_is_said(fake: Path, tmp_path: Path) ->
     assert told["lds"].startswith("ok; nothing to read: ")
     assert "counter_collection.csv, line " in told["lds"]
     assert told["l2"].startswith("ok; nothing to read: ")
+    assert told["writes"] == "failed with SIGABRT: it said nothing"
     assert set(told.values()) - {told[step] for step in does} == {"ok"}
     there = set(one["counters"].name)
     assert "SQ_INSTS_MFMA" in there  # of the one that was stopped
     assert not {"SQ_WAVES", "SQ_LDS_BANK_CONFLICT", "TCC_HIT_sum"} & there
-    state = Path(f"/proc/{(fake / 'child').read_text()}/stat")  # what the profiler had started ended with it
-    assert not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    for end in ("hang", "crash"):  # what the profiler had started ended with it
+        state = Path(f"/proc/{(fake / f'child of {end}').read_text()}/stat")
+        assert not state.exists() or state.read_text().rsplit(")", 1)[1].split()[0] == "Z"
     assert (tmp_path / "p/raw/matrix/log.txt").exists()
 
 
