@@ -16,7 +16,7 @@ from sparse_mla import cli
 from sparse_mla.errors import RecordingError
 from sparse_mla.files import PACKAGE
 from sparse_mla.plot.limits import utilisation_figure
-from sparse_mla.record import att, chrome, formats, rocpd, rocprof_csv, store, tabular
+from sparse_mla.record import att, chrome, formats, inputs, rocpd, rocprof_csv, store, tabular
 from sparse_mla.record.schema import Manifest, Recording, Skipped
 from tests.record import foreign, samples
 from tests.record.foreign import KERNEL, REDUCE
@@ -49,7 +49,7 @@ EXPECTED: dict[str, tuple[dict[str, int], dict[str, Any], dict[str, Any], list[s
         {"spans": 3, "samples": 1, "summaries": 3}, {}, {}, ["columns without a place: Address"]),
     "rocprof-compute": (
         {"dispatches": 2, "counters": 5, "summaries": 2}, LAUNCH | {"dispatch": 0, "end": 978, "grid_items": 512},
-        {"arch": "gfx950", "product": "MI350", "cus": 256, "xcds": 8},
+        {"arch": "gfx950", "product": "MI350", "cus": 256, "xcds": 8, "mhz": None},
         ["columns without a place: Kernel_ID_1", "Start_Timestamp is a mean", "End_Timestamp is a mean", "launches that the first pass has not",
          "1 counters that an earlier", "a file that repeats", "counters without a value"]),
     "rocprof-compute, long": ({"dispatches": 1, "counters": 2}, {"kernel": KERNEL, "start": 600, "end": 977, "agent": 2}, {}, []),
@@ -83,6 +83,26 @@ def test_values_of_instances_are_summed_and_texts_are_found_by_number(tmp_path: 
     assert spans.loc["MEMORY_COPY", ["name", "bytes", "agent", "source"]].tolist() == ["HOST_TO_DEVICE", 4096, 2, 0]
     sample = recording["samples"].iloc[0].to_dict()
     assert (sample["text"], sample["lanes"], sample["issued"], sample["reason"]) == ("s_waitcnt vmcnt(0)", 64, 0, "WAITCNT")
+
+
+@pytest.mark.parametrize("block", [1, 2, 7])
+def test_json_is_the_same_wherever_its_blocks_end(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "_BLOCK", block)
+    data = {"a": [12345, -1.5e-3, 'x\\" ü\n', [], {"b": None}], "traceEvents": [123, 45, {"c": [678]}], "d": {}, "e": True}
+    (path := tmp_path / "x.json").write_text(json.dumps(data, indent=1, ensure_ascii=False), encoding="utf-8")
+    found = list(inputs.json_items(path, "traceEvents"))
+    items = [(("traceEvents", i), item) for i, item in enumerate([123, 45, {"c": [678]}])]
+    assert found == [*items, (("a",), data["a"]), (("d",), {}), (("e",), True)]
+    assert inputs.read_json(path) == data
+
+
+def test_summed_metrics_keep_what_called_them_and_samples_their_lanes(tmp_path: Path) -> None:
+    rows = sparse_mla.open_profile(foreign.write("Proton", tmp_path / "a"))["summaries"]
+    assert rows[rows.metric == "time (ns)"][["name", "path", "value"]].to_numpy().tolist() == [
+        ["ROOT", "", 0.0], [KERNEL, "ROOT / decode", 231.0]
+    ]  # fmt: skip
+    sample = sparse_mla.open_profile(foreign.write("CSV, calls and copies", tmp_path / "b"))["samples"].iloc[0]
+    assert (sample.lanes, sample["where"], sample.waves) == (64, "base_tile.h:22", 3)
 
 
 def test_a_launch_is_found_by_its_correlation_and_times_keep_their_nanoseconds(tmp_path: Path) -> None:
