@@ -11,6 +11,7 @@ import math
 import re
 import reprlib
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -272,8 +273,8 @@ def read(path: Path, skips: Skips) -> Frame:
     kind, near = kind_of(names)
     if kind is None:
         raise RecordingError(f"{path} {near or 'has columns of no known kind: ' + ', '.join(names)[:80]}")
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise RecordingError(f"{path} has column {min(twice)} more than once")
+    if len(set(names)) < len(names):
+        raise RecordingError(f"{path} has column {Counter(names).most_common(1)[0][0]} more than once")
     return _Reading(path, kind, names, skips).all(rows)
 
 

@@ -88,7 +88,7 @@ def test_values_of_instances_are_summed_and_texts_are_found_by_number(tmp_path: 
 @pytest.mark.parametrize("block", [1, 2, 7])
 def test_json_is_the_same_wherever_its_blocks_end(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inputs, "_BLOCK", block)
-    data = {"a": [12345, -1.5e-3, 'x\\" ü\n', [], {"b": None}], "traceEvents": [123, 45, {"c": [678]}], "d": {}, "e": True}
+    data = {"traceEvents": [123, 45, {"c": [678]}], "a": [12345, -1.5e-3, 'x\\" ü\n', [], {"b": None}], "d": {}, "e": True}
     (path := tmp_path / "x.json").write_text(json.dumps(data, indent=1, ensure_ascii=False), encoding="utf-8")
     found = list(inputs.json_items(path, "traceEvents"))
     items = [(("traceEvents", i), item) for i, item in enumerate([123, 45, {"c": [678]}])]
