@@ -102,7 +102,8 @@ def _sizes(columns: dict[str, Any]) -> dict[str, Any]:
 
 def _launches(traces: list[Frame], counted: list[Frame], kinds: set[str]) -> pd.DataFrame:
     """The table of dispatches: those of traces, with what only counters know of them; without traces, those of counters."""
-    named = [frame for frame in (*traces, *counted) if "kernel" in frame.columns]
+    traces, counted = ([frame for frame in some if "kernel" in frame.columns] for some in (traces, counted))
+    named = [*traces, *counted]
     parts = [_launch_columns(frame, kinds if frame in traces or not traces else set()) for frame in named]
     if not parts:
         return pd.DataFrame()

@@ -52,7 +52,7 @@ EXPECTED: dict[str, tuple[dict[str, int], dict[str, Any], dict[str, Any], list[s
         {"arch": "gfx950", "product": "MI350", "cus": 256, "xcds": 8, "mhz": None},
         ["columns without a place: Kernel_ID_1", "Start_Timestamp is a mean", "End_Timestamp is a mean", "launches that the first pass has not",
          "1 counters that an earlier", "a file that repeats", "counters without a value"]),
-    "rocprof-compute, long": ({"dispatches": 1, "counters": 2}, {"kernel": KERNEL, "start": 600, "end": 977, "agent": 2}, {}, []),
+    "rocprof-compute, long": ({"dispatches": 1, "counters": 3}, {"kernel": KERNEL, "start": 600, "end": 977, "agent": 2}, {}, []),
 }  # fmt: skip
 EXPECTED["Chrome trace, gzip"] = EXPECTED["Chrome trace"]
 
