@@ -117,12 +117,12 @@ def test_a_decode_takes_the_room_of_the_index_buffers_without_a_plan(backend: st
 
 
 @pytest.fixture
-def emulated_triton(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The `triton` backend on CPU tensors: its launches as they are, of kernels whose gfx950 code runs in the emulator."""
+def emulated_triton(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The `triton` backend on CPU tensors: its launches as they are, of kernels whose machine code runs in the emulator."""
     triton_kernels = pytest.importorskip("sparse_mla.kernels.triton_kernels", reason="Triton is for Linux")
     for name in ("decode_whole", "decode_split", "decode_merge"):
         kernel = getattr(triton_kernels, name)
-        launcher = triton_on_gfx950(kernel)
+        launcher = triton_on_gfx950(kernel, arch=getattr(request, "param", "gfx950"))
         launcher.arg_names = kernel.arg_names  # type: ignore[attr-defined]
         monkeypatch.setattr(triton_kernels, name, launcher)
     monkeypatch.setattr(gpu, "place", lambda backend: torch.device("cpu"))
@@ -130,8 +130,12 @@ def emulated_triton(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("name", ["every byte", "pages 2 256 padded"])
-def test_promises_of_tritons_gfx950_code(name: str, emulated_triton: None) -> None:
+@pytest.mark.parametrize(
+    "emulated_triton, name",
+    [("gfx950", "every byte"), ("gfx950", "pages 2 256 padded"), ("gfx942", "every byte"), ("gfx942", "heads-17")],
+    indirect=["emulated_triton"],
+)
+def test_promises_of_tritons_machine_code(name: str, emulated_triton: None) -> None:
     good, said = gpu.ANYWHERE[name]("triton")
     assert good, said
 
