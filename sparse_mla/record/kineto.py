@@ -48,11 +48,9 @@ def read(path: str | Path) -> Recording:
         where = f"{path}, event {i}"
         phase = at(event, "ph")
         if phase in ("X", "i", "I"):
-            start = _ns(event.get("ts"), f"{where}: ts")
-            row: dict[str, Any] = {
-                "start": start,
-                "end": start + _ns(event.get("dur", 0 if phase != "X" else None), f"{where}: dur"),
-            }
+            start, lasts = event.get("ts"), event.get("dur", None if phase == "X" else 0)
+            row: dict[str, Any] = {"start": _ns(start, f"{where}: ts")}
+            row["end"] = row["start"] + _ns(lasts, f"{where}: dur")
             args = event.get("args")
             row |= {ours: at(args, theirs) for ours, theirs in _ARGS.items()}
             if event.get("cat") == "kernel":
@@ -64,6 +62,8 @@ def read(path: str | Path) -> Recording:
                 if type(row["agent"]) is not int:
                     row["agent"] = None
                 spans.add(f"event {i}", row)
+                if isinstance(args, dict) and not args.keys() <= {*_ARGS.values(), *_OTHER}:
+                    skips.add(path, "arguments of spans", int(i))
         elif isinstance(phase, str) and phase in _PHASES:
             skips.add(path, _PHASES[phase], int(i))
         else:
