@@ -18,7 +18,7 @@ from sparse_mla.errors import InputError, RecordingError, SparseMlaError
 from sparse_mla.files import folder
 from sparse_mla.kernels.case import Case
 from sparse_mla.kernels.catalogue import CATALOGUE
-from sparse_mla.record import store
+from sparse_mla.record import store, suspects
 from sparse_mla.record.formats import open_profile
 from sparse_mla.record.from_emulator import record
 from sparse_mla.record.schema import KINDS, Recording
@@ -26,6 +26,7 @@ from sparse_mla.record.schema import KINDS, Recording
 LIMIT = 20_000_000  # bytes of all of them together
 MORE = ("pro-swa-h16", "pro-csa-h128", "pro-csa-mtp3-h16", "pro-hca-h16", "flash-csa-h8", "flash-csa-mtp6-h16")
 KEPT = tuple((kernel, "pro-csa-h16") for kernel in CATALOGUE) + tuple((k, case) for k in ("base", "product") for case in MORE)
+KEPT += tuple((suspect, "pro-csa-h16") for suspect in suspects.CHANGES)
 
 
 def entries() -> list[dict[str, Any]]:
@@ -147,5 +148,9 @@ def renew() -> Iterator[Path]:
         if (str(old.parents[1].relative_to(root)), old.parent.name) not in KEPT:
             shutil.rmtree(old.parent)
     for kernel, case in KEPT:
-        command = f"sparse-mla record {kernel} --case {case} --out profiles/emulated/mi355x/{kernel}/{case}"
-        yield store.save(record(kernel, Case.named(case), command=command), root / kernel / case)
+        if kernel in suspects.CHANGES:
+            made = suspects.record_suspect(kernel, Case.named(case), command="sparse-mla profiles renew")
+        else:
+            command = f"sparse-mla record {kernel} --case {case} --out profiles/emulated/mi355x/{kernel}/{case}"
+            made = record(kernel, Case.named(case), command=command)
+        yield store.save(made, root / kernel / case)

@@ -13,6 +13,7 @@ from sparse_mla.record import profiles
 from sparse_mla.record.counters import derive
 from sparse_mla.record.schema import CAUSES
 from sparse_mla.record.store import kept
+from sparse_mla.record.suspects import CHANGES
 from sparse_mla.record.trace import recount
 
 ROOT = folder("profiles") / "emulated"
@@ -21,7 +22,7 @@ KEPT = sorted(path.parent.relative_to(ROOT) for path in ROOT.rglob("manifest.jso
 
 def test_there_is_one_of_every_kernel_and_they_are_small() -> None:
     assert {str(place) for place in KEPT} == {f"mi355x/{kernel}/{case}" for kernel, case in profiles.KEPT}
-    assert set(CATALOGUE) == {kernel for kernel, _ in profiles.KEPT}
+    assert {*CATALOGUE, *CHANGES} == {kernel for kernel, _ in profiles.KEPT}
     for place in KEPT:
         assert sum(path.stat().st_size for path in (ROOT / place).iterdir()) < 1_000_000
 
@@ -30,11 +31,12 @@ def test_there_is_one_of_every_kernel_and_they_are_small() -> None:
 def test_each_is_whole_and_says_how_it_came_to_be(place: Path) -> None:
     device, kernel, case = place.parts[0], "/".join(place.parts[1:-1]), place.name
     recording = kept(kernel, case, device)
-    assert kernel in CATALOGUE
+    assert kernel in (*CATALOGUE, *CHANGES)
     assert case in CASES
     manifest = recording.manifest
     assert (manifest.kernel, manifest.case["name"], manifest.case["heads"]) == (kernel, case, CASES[case].heads)
-    assert manifest.command == f"sparse-mla record {kernel} --case {case} --out profiles/emulated/{place}"
+    recorded = f"sparse-mla record {kernel} --case {case} --out profiles/emulated/{place}"
+    assert manifest.command == ("sparse-mla profiles renew" if kernel in CHANGES else recorded)
     assert len(manifest.commit) == 40
     assert manifest.result["low"] <= manifest.result["microseconds"] <= manifest.result["high"]
     assert "measured" not in {*manifest.kinds.values(), *recording["counters"].kind}
