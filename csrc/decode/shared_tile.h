@@ -36,7 +36,7 @@ constexpr int HEADS_PER_WAVE = BLOCK_HEADS / WAVES; // behind the loop
 constexpr int SHARE = Q_PIECES / WAVES;             // of Q, that a wave brings
 constexpr uint32_t ALL = (1 << STRIP) - 1;          // every token of a strip attends
 constexpr float RESCALE_AT = 8.0f;                  // log2: weights stay below 2^8, far from any limit of bf16 or fp32
-constexpr int EARLY = 4; // pieces of the next tile asked for during QK, the others during PV: the address unit's queue would
+constexpr int EARLY = 6; // pieces of the next tile asked for during QK, the others during PV: the address unit's queue would
                          // fill, and hold the wave, if all were at once
 
 // A row's work in tiles: those of the main segment, then those of the extra one.
@@ -78,32 +78,35 @@ struct Source {
 
 // A slot's record: block * block_stride + place * DATA_BYTES, with place = slot - block * block_size.
 struct Place {
-  Global cache, scales;
-  int64_t data_step, scale_step;
+  Global data;    // this lane's piece of the first record
+  int64_t scales; // from there to the first scales
+  int64_t block_stride;
+  uint32_t num_slots, block_size;
   Divisor block;
-  uint32_t num_slots;
   int left; // tokens from the strip on
 };
-__device__ __forceinline__ Place place_at(const Row& row, const Tiles& tiles, int tile, int strip) {
+__device__ __forceinline__ Place place_at(const Row& row, const Tiles& tiles, int tile, int strip, int g) {
   const bool in_main = tile < tiles.main;
   const Segment& segment = in_main ? row.p.main : row.p.extra;
-  const uint32_t data_bytes = segment.block_size * DATA_BYTES;
-  return {(Global)segment.cache,
-          (Global)segment.cache + data_bytes,
-          segment.block_stride - data_bytes,
-          segment.block_stride - segment.block_size * SCALE_BYTES,
-          segment.block,
+  return {(Global)segment.cache + 16 * g,
+          static_cast<int64_t>(segment.block_size * DATA_BYTES) - 16 * g,
+          segment.block_stride,
           static_cast<uint32_t>(segment.num_slots),
+          static_cast<uint32_t>(segment.block_size),
+          segment.block,
           (in_main ? row.main.length : row.extra.length) - (in_main ? tile : tile - tiles.main) * TILE_TOKENS - STRIP * strip};
 }
 
 __device__ __forceinline__ Source locate(const Place& place, uint32_t slot, int m, int g) {
   Source source;
   source.valid = __builtin_amdgcn_ballot_w64(slot < place.num_slots) & ALL;
-  source.valid &= place.left < STRIP ? (1u << max(place.left, 0)) - 1 : ALL;
+  if (UNLIKELY(place.left < STRIP))
+    source.valid &= (1u << max(place.left, 0)) - 1;
   const uint32_t block = divide(slot, place.block);
-  source.data = place.cache + 16 * g + static_cast<uint64_t>(slot) * DATA_BYTES + block * place.data_step;
-  source.scale = place.scales + static_cast<uint64_t>(slot) * SCALE_BYTES + block * place.scale_step;
+  const uint64_t in_block = slot - block * place.block_size;
+  const Global records = place.data + block * place.block_stride;
+  source.data = records + in_block * DATA_BYTES;
+  source.scale = records + (in_block << 3) + place.scales;
   if (UNLIKELY(source.valid != ALL)) // 0 * NaN is NaN, so a weight of zero would not keep a poisoned record out
     if (!(source.valid >> m & 1)) {
       source.data = (Global)NO_RECORD + 16 * g;
@@ -137,8 +140,8 @@ __device__ __forceinline__ void load_q(bf16x8 (&share)[SHARE], const DecodeParam
 struct Shared {
   alignas(1024) char tile[TILE_TOKENS * ROW_BYTES];
   alignas(16) char q[BLOCK_HEADS * HEAD_DIM * 2];
-  alignas(16) bf16x4 weights[WAVES][WAVE_SIZE];
-  alignas(16) float max[BLOCK_HEADS][WAVES], sum[BLOCK_HEADS][WAVES];
+  alignas(16) bf16x4 weights[2][WAVES][WAVE_SIZE]; // as first left, and again where the maximum was raised
+  alignas(16) float max[WAVES][BLOCK_HEADS], sum[WAVES][BLOCK_HEADS];
   int raised;
   bool last;
 };
@@ -149,12 +152,15 @@ __device__ __forceinline__ void attend(Online& state, const Row& row, const Tile
   if (begin >= end)
     return;
   const int m = lane % 16, g = lane / 16;
-  const float scale_log2 = row.p.scale * LOG2_E;
+  // Scores are compared before they are scaled: so the scale is to be positive.
+  float scale_log2 = row.p.scale * LOG2_E;
+  const bool positive = scale_log2 > 0.0f;
   char* const write_at = lds.tile + wave * STRIP_BYTES + m * ROW_BYTES;
   const int write_slot = (g ^ bank_key(m)) * 16;
   const int read_row = 4 * g + (m >> 2);
   const int read_at = read_row * ROW_BYTES + ((8 * wave + (m >> 1 & 1)) ^ bank_key(read_row)) * 16 + (m & 1) * 8;
   const bf16x4 ones = {1, 1, 1, 1};
+  float limit = NO_MAX;
   const int in_tile = STRIP * wave + m;
 
   Raw raw;
@@ -163,29 +169,34 @@ __device__ __forceinline__ void attend(Online& state, const Row& row, const Tile
   Source source = {};
   List list = {};
   Place place = {};
+  const int crossing = tiles.main < end ? tiles.main : -1; // where the other segment begins
   // Of the tile behind the one that `list` and `place` are at. Past the end: of some tile of the row.
   const auto next_slot = [&](int tile) {
     list.first += TILE_TOKENS;
-    if (UNLIKELY(tile == tiles.main && tile < end))
+    if (UNLIKELY(tile == crossing)) {
+      asm volatile(""); // or the compiler would do it every time, and select
       list = list_at(row, tiles, tile);
+    }
     return fetch_slot(list, in_tile);
   };
   const auto next_source = [&](int tile) {
     place.left -= TILE_TOKENS;
-    if (UNLIKELY(tile == tiles.main && tile < end))
-      place = place_at(row, tiles, tile, wave);
+    if (UNLIKELY(tile == crossing)) {
+      asm volatile("");
+      place = place_at(row, tiles, tile, wave, g);
+    }
     return locate(place, slot, m, g);
   };
   slot = fetch_slot(list_at(row, tiles, begin), in_tile);
   const uint32_t second = fetch_slot(list_at(row, tiles, min(begin + 1, end - 1)), in_tile);
-  const Place first = place_at(row, tiles, begin, wave);
-  place = place_at(row, tiles, min(begin + 1, end - 1), wave);
+  const Place first = place_at(row, tiles, begin, wave, g);
+  place = place_at(row, tiles, min(begin + 1, end - 1), wave, g);
   list = list_at(row, tiles, min(begin + 2, end - 1));
 #pragma unroll
   for (int i = 0; i < SHARE; ++i)
     reinterpret_cast<bf16x8*>(lds.q)[(SHARE * wave + i) * WAVE_SIZE + lane] =
         share[i]; // before the tile is asked for: a wave waits for loads in their order
-  lds.max[m][wave] = NO_MAX;
+  lds.max[wave][m] = NO_MAX;
   lds.raised = -1;
   __syncthreads();
   asm volatile("" : "+v"(early)); // asked for before the slots, so it is there; the compiler would ask for it where it is used
@@ -195,6 +206,13 @@ __device__ __forceinline__ void attend(Online& state, const Row& row, const Tile
   for (int i = -1; i < PIECES; ++i)
     load(raw, source, i);
   take_q(q, lds.q, lane);
+  if (UNLIKELY(!positive)) {
+    const uint32_t sign = scale_log2 < 0.0f ? 0x80008000 : 0, keep = scale_log2 == 0.0f ? 0 : ~0u;
+#pragma unroll
+    for (int i = 0; i < Q_PIECES; ++i)
+      q[i] = __builtin_bit_cast(bf16x8, (__builtin_bit_cast(u32x4, q[i]) ^ sign) & keep);
+    scale_log2 = scale_log2 < 0.0f ? -scale_log2 : scale_log2 == 0.0f ? 1.0f : scale_log2;
+  }
   source = locate(place, second, m, g);
   slot = fetch_slot(list, in_tile);
   const auto step = [&](int tile, auto more) {
@@ -219,36 +237,38 @@ __device__ __forceinline__ void attend(Online& state, const Row& row, const Tile
       }
       if constexpr (more.value)
 #pragma unroll
-        for (int n = i == 0 ? -1 : i; n < (i == GROUPS ? PIECES : i + 1) && n < EARLY; ++n)
+        for (int n = i; n < i + 1 && n < EARLY; ++n)
           load(raw, source, n);
       __builtin_amdgcn_sched_barrier(0);
     }
 
-    x *= scale_log2; // phase: softmax
-    if (UNLIKELY(valid != ALL)) {
+    if (UNLIKELY(valid != ALL)) { // phase: softmax
 #pragma unroll
       for (int r = 0; r < 4; ++r)
         x[r] = valid >> (4 * g + r) & 1 ? x[r] : -__builtin_inff();
+      asm("" : "+v"(x)); // or the compiler would part its elements, and copy them every time
     }
-    const float most = __builtin_fmaxf(__builtin_fmaxf(x[0], x[1]), __builtin_fmaxf(x[2], x[3]));
-    if (__builtin_amdgcn_ballot_w64(most > state.max + RESCALE_AT)) { // always in the first tile, so not out of the way
-      lds.max[m][wave] = max_of_head(most);
+    const float most = __builtin_fmaxf(__builtin_fmaxf(x[0], x[1]), __builtin_fmaxf(x[2], x[3])) * scale_log2;
+    if (__builtin_amdgcn_ballot_w64(most > limit)) { // always in the first tile, so not out of the way
+      lds.max[wave][m] = max_of_head(most);
       lds.raised = tile;
     }
     bf16x4 weights;
-    const auto weigh = [&] {
+    const auto weigh = [&](int again) {
+      const f32x4 y = __builtin_elementwise_fma(x, f32x4(scale_log2), f32x4(-state.max));
 #pragma unroll
       for (int r = 0; r < 4; ++r)
-        weights[r] = static_cast<bf16>(exp2_approx(x[r] - state.max));
-      lds.weights[wave][lane] = weights;
+        weights[r] = static_cast<bf16>(exp2_approx(y[r]));
+      lds.weights[again][wave][lane] = weights;
     };
-    weigh();
+    weigh(0);
     __syncthreads();
     bf16x8 p[CHUNKS], v[2][OUT_TILES];
-    const auto read_weights = [&] {
+    const auto read_weights = [&](int again) {
 #pragma unroll
       for (int c = 0; c < CHUNKS; ++c)
-        p[c] = __builtin_shufflevector(lds.weights[2 * c][lane], lds.weights[2 * c + 1][lane], 0, 1, 2, 3, 4, 5, 6, 7);
+        p[c] =
+            __builtin_shufflevector(lds.weights[again][2 * c][lane], lds.weights[again][2 * c + 1][lane], 0, 1, 2, 3, 4, 5, 6, 7);
     };
     const auto read_v = [&](int c) {
 #pragma unroll
@@ -260,22 +280,23 @@ __device__ __forceinline__ void attend(Online& state, const Row& row, const Tile
     };
     const int raised = lds.raised;
     __builtin_amdgcn_sched_barrier(0);
-    read_weights();
+    read_weights(0);
     read_v(0);
     __builtin_amdgcn_sched_barrier(0);
     if (uniform(raised) == tile) {
       const float before = state.max;
 #pragma unroll
       for (int w = 0; w < WAVES; ++w)
-        state.max = __builtin_fmaxf(state.max, lds.max[m][w]);
-      weigh();
+        state.max = __builtin_fmaxf(state.max, lds.max[w][m]);
+      limit = state.max + RESCALE_AT;
+      weigh(1);
       const float alpha = exp2_approx(before - state.max);
       state.sum *= alpha;
 #pragma unroll
       for (int n = 0; n < OUT_TILES; ++n)
         state.acc[n] *= alpha;
       __syncthreads();
-      read_weights();
+      read_weights(1);
     }
     state.sum = mfma_16x16x16(ones, weights, state.sum); // phase: PV
     valid = source.valid;
@@ -288,15 +309,26 @@ __device__ __forceinline__ void attend(Online& state, const Row& row, const Tile
 #pragma unroll
       for (int n = 0; n < OUT_TILES; ++n)
         state.acc[n] = mfma_16x16x32(v[c % 2][n], p[c], state.acc[n]);
-      if constexpr (more.value)
+      if constexpr (more.value) {
+        constexpr int LATE = PIECES - EARLY, IN = CHUNKS - 1;
+        if (c == 0)
+          load(raw, source, -1);
+        if (c < IN)
 #pragma unroll
-        for (int i = EARLY + (PIECES - EARLY) * c / CHUNKS; i < EARLY + (PIECES - EARLY) * (c + 1) / CHUNKS; ++i)
-          load(raw, source, i);
-      __builtin_amdgcn_sched_barrier(0);
+          for (int i = EARLY + LATE * c / IN; i < EARLY + LATE * (c + 1) / IN; ++i)
+            load(raw, source, i);
+        if (c == IN - 1) {
+          source = next_source(tile + 2);
+          slot = next_slot(tile + 3);
+        }
+      }
+      if (c < CHUNKS - 2)
+        __builtin_amdgcn_sched_barrier(0);
     }
-    if constexpr (more.value) {
-      source = next_source(tile + 2);
-      slot = next_slot(tile + 3);
+    if constexpr (more.value) { // the compiler looks for MFMAs that still read what the loop's head overwrites, but not far
+                                // enough
+      __builtin_amdgcn_sched_barrier(0);
+      asm volatile("s_nop 1");
     }
   };
   int tile = begin; // phase: none
@@ -311,9 +343,9 @@ __device__ __forceinline__ void attend(Online& state, const Row& row, const Tile
 __device__ __forceinline__ void leave(Shared& lds, const Online& state, int wave, int lane) { // phase: merge
   const int m = lane % 16, g = lane / 16;
   if (g == 0)
-    lds.sum[m][wave] = state.sum[0];
+    lds.sum[wave][m] = state.sum[0];
   if (wave == 0 && g == 0)
-    lds.max[m][0] = state.max;
+    lds.max[0][m] = state.max;
 #pragma unroll
   for (int i = 0; i < OUT_TILES; ++i) {
     const int n = OUT_TILES * wave + i;
@@ -329,11 +361,11 @@ __device__ __forceinline__ f32x4 merged_quad(const char* left, int head, int qua
 
 // Heads first_head .. of the workgroup, of which every wave has 64 dims.
 __device__ __forceinline__ void gather_heads(Part (&parts)[HEADS_PER_WAVE], const Shared& lds, int first_head, int lane) {
-  const float max = lds.max[lane % 16][0];
+  const float max = lds.max[0][lane % 16];
   float total = 0.0f;
 #pragma unroll
   for (int w = 0; w < WAVES; ++w)
-    total += lds.sum[lane % 16][w];
+    total += lds.sum[w][lane % 16];
 #pragma unroll
   for (int i = 0; i < HEADS_PER_WAVE; ++i) {
     parts[i] = {{}, broadcast_lane(max, first_head + i), broadcast_lane(total, first_head + i)};

@@ -99,6 +99,13 @@ def test_any_order_of_workgroups_and_waves_gives_the_same_bits(name: str, kernel
         assert all(torch.equal(bits(a), bits(b)) for a, b in zip(shuffled, expected, strict=True)), seed
 
 
+@pytest.mark.parametrize("scale", [-0.05, 0.0])
+@pytest.mark.parametrize("kernel, split_k", SOME)
+def test_scale_may_be_negative_or_zero(kernel: str, split_k: int, scale: float) -> None:
+    inputs = replace(CASES["ragged-invalid"].inputs(), scale=scale)
+    assert compare(decode(inputs, kernel, split_k)[0], reference(inputs).out).rel_l2 < 3e-3
+
+
 @pytest.mark.parametrize("kernel, split_k", SOME)
 def test_out_may_be_strided(kernel: str, split_k: int) -> None:
     """By an odd number of elements even, and what lies between stays as it was."""
