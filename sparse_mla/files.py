@@ -6,7 +6,7 @@ PACKAGE = Path(__file__).parent
 
 
 def folder(name: str) -> Path:
-    """The folder `csrc`, `notebooks` or `profiles`."""
+    """The folder `csrc`, `docs` (of which a wheel has ladder.md only), `notebooks` or `profiles`."""
     inside = PACKAGE / f"_{name}"
     return inside if inside.is_dir() else PACKAGE.parent / name
 

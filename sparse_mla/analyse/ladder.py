@@ -7,6 +7,7 @@ behind it, that table only.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from functools import lru_cache
@@ -16,8 +17,10 @@ import numpy as np
 import pandas as pd
 
 from sparse_mla.analyse.traffic import traffic
+from sparse_mla.build import csrc_dir
 from sparse_mla.errors import InputError
 from sparse_mla.execute.timing import time_kernel, traced_launches
+from sparse_mla.files import folder
 from sparse_mla.gfx950.machine import Launched
 from sparse_mla.gfx950.timing import device
 from sparse_mla.gfx950.timing.model import limits
@@ -41,22 +44,23 @@ STEPS = {
 HEADS, MAIN = 16, 128
 EXTRA = (512, 1536)  # what a tile takes is the difference of two runs, whose lists are so many entries apart
 ROWS = (1, 64)
+TOLD_IN = {"base": "decode/base_tile.h", "product": "decode/product_tile.h"}  # where the design is told; others: their source
 
 
 @lru_cache(maxsize=32)
-def _traced(kernel: str, extra: int) -> Launched:
-    [launched] = traced_launches(kernel, Case.make(heads=HEADS, rows=1, main=MAIN, extra=extra).inputs(), 1)
-    return launched
+def traced(kernel: str, extra: int, split_k: int = 1) -> Launched:
+    """The (first) launch of a decode of one row of MAIN + `extra` tokens, executed and traced; one of EXTRA for differences."""
+    return traced_launches(kernel, Case.make(heads=HEADS, rows=1, main=MAIN, extra=extra).inputs(), split_k)[0]
 
 
 @lru_cache(maxsize=32)
-def per_tile(kernel: str) -> dict[str, float]:
+def per_tile(kernel: str, split_k: int = 1) -> dict[str, float]:
     """What a kernel of the catalogue executes for 32 tokens and 16 heads, all waves together: `instructions` (of waves),
     `barriers` (of a workgroup), `lds` (service phases of LDS, exchanges between lanes and conflicts included), `conflicts`
     (those of them that conflicts added). Exact: the difference of two runs, by their tiles."""
     ends = []
     for extra in EXTRA:
-        one = _traced(kernel, extra)
+        one = traced(kernel, extra, split_k)
         barriers = [ins.mnemonic == "s_barrier" for ins in one.kernel.instructions]
         moved = traffic(one)
         ends.append(
@@ -67,21 +71,46 @@ def per_tile(kernel: str) -> dict[str, float]:
     return dict(zip(("instructions", "barriers", "lds", "conflicts"), per.tolist(), strict=True))
 
 
+def costs(kernel: str, split_k: int = 1) -> dict[str, object]:
+    """What `per_tile` gives, then vgprs (of a lane, both files), lds_bytes and waves (of a workgroup), workgroups (that fit a
+    CU) and limiter (what is scarcest)."""
+    one = traced(kernel, EXTRA[0], split_k)
+    vgprs, waves = one.kernel.descriptor["next_free_vgpr"], len(one.counts)
+    room = limits(vgprs, waves, one.lds_bytes, device("mi355x"))
+    least = min(room.values())
+    taken = {"vgprs": vgprs, "lds_bytes": one.lds_bytes, "waves": waves, "workgroups": least}
+    scarce = ", ".join(name for name, groups in room.items() if groups == least)
+    return per_tile(kernel, split_k) | taken | {"limiter": scarce}
+
+
 def counts(versions: Sequence[str] = tuple(STEPS)) -> pd.DataFrame:
-    """One row a version, of STEPS. Columns: step (from 1), version, kernel, those of `per_tile`, vgprs (of a lane, both files),
-    lds_bytes and waves (of a workgroup), workgroups (that fit a CU), limiter (what is scarcest), kind."""
-    on, rows = device("mi355x"), []
-    for step, (version, kernel) in enumerate(STEPS.items(), 1):
-        if version not in versions:
-            continue
-        one = _traced(kernel, EXTRA[0])
-        vgprs, waves = one.kernel.descriptor["next_free_vgpr"], len(one.counts)
-        room = limits(vgprs, waves, one.lds_bytes, on)
-        least = min(room.values())
-        rows.append({"step": step, "version": version, "kernel": kernel} | per_tile(kernel) | {
-            "vgprs": vgprs, "lds_bytes": one.lds_bytes, "waves": waves, "workgroups": least,
-            "limiter": ", ".join(name for name, groups in room.items() if groups == least), "kind": "emulated"})  # fmt: skip
-    return pd.DataFrame(rows)
+    """One row a version, of STEPS. Columns: step (from 1), version, kernel, those of `costs`, kind."""
+    named = [(step, version, kernel) for step, (version, kernel) in enumerate(STEPS.items(), 1) if version in versions]
+    rows = [{"step": step, "version": version, "kernel": kernel} | costs(kernel) for step, version, kernel in named]
+    return pd.DataFrame(rows).assign(kind="emulated")
+
+
+def about(kernel: str) -> dict[str, str]:
+    """What the head of a kernel's source says of it, by heading: idea, layout, price and, of most, gain."""
+    path = csrc_dir() / TOLD_IN.get(kernel, kernel_named(kernel).sources[0] if kernel.startswith("ladder/") else "")
+    if not path.is_file():
+        raise InputError(f"the source of {kernel!r} tells no step of the ladder; those of {', '.join(STEPS.values())} do")
+    head = " ".join(line.removeprefix("//").strip() for line in re.split(r"^#", path.read_text(), flags=re.M)[0].splitlines())
+    parts = re.split(r"\bThe (idea|layout|price|gain)\. ", head)
+    return {name: text.strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def stored_times() -> pd.DataFrame:
+    """The modelled times of docs/ladder.md: columns kernel, rows, split_k, microseconds, low, high (the band), kind."""
+    text = (folder("docs") / "ladder.md").read_text("utf-8").split("<!-- times -->")[1].split("<!-- end of times -->")[0]
+    found = []
+    for line in text.strip().splitlines()[2:]:
+        _, version, *cells = (cell.strip() for cell in line.strip("| ").split(" | "))
+        for rows, cell in zip(np.repeat(ROWS, 2).tolist(), cells, strict=True):
+            if m := re.match(r"(\S+) \((\S+) to (\S+)\)(?:, (\d+) parts)?", cell):
+                us, low, high = (float(x.replace(",", "")) for x in m.groups()[:3])
+                found.append((STEPS[version], rows, int(m[4] or 1), us, low, high, "modelled"))
+    return pd.DataFrame(found, columns=["kernel", "rows", "split_k", "microseconds", "low", "high", "kind"])
 
 
 def times(kernels: Sequence[str] = tuple(STEPS.values()), rows: Sequence[int] = ROWS) -> pd.DataFrame:

@@ -29,7 +29,7 @@ def compare_figure(rows: pd.DataFrame, *, title: str, source: str, n: int = 14) 
     else:
         whole = rows.before.sum(), rows.after.sum()
         finding = f"In all {whole[0]:,.0f} {unit} before and {whole[1]:,.0f} after ({_ratio(whole[1], whole[0])}). "
-        more, less = rows.loc[rows.difference.idxmax()], rows.loc[rows.difference.idxmin()]
+        more, less = (next(rows.iloc[[at]].itertuples()) for at in (rows.difference.idxmax(), rows.difference.idxmin()))
         told = [f"most is added by {_label(more)} ({more.difference:+,.0f})"] if more.difference > 0 else []
         told += [f"most is saved by {_label(less)} ({less.difference:+,.0f})"] if less.difference < 0 else []
         finding += f"{told[0][0].upper()}{', '.join(told)[1:]}." if told else "Nothing differs."
