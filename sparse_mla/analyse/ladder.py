@@ -141,7 +141,7 @@ def counts_table() -> str:
         "instructions": "{0.instructions:,.0f}",
         "LDS phases": "{0.lds:,.0f}",
         "of conflicts": "{0.conflicts:,.0f}",
-        "barriers": "{0.barriers:.0f}",
+        "barriers": "{0.barriers:.2g}",
         "VGPRs": "{0.vgprs}",
         "LDS bytes": "{0.lds_bytes:,}",
         "waves": "{0.waves}",
