@@ -110,3 +110,25 @@ def meaning(mnemonic: str) -> str:
     if not row.effect.startswith("@"):
         return row.effect if "=" in row.effect or not row.operands else f"{row.operands[0].name} = {row.effect}"
     return next((words for macro, words in _MACROS.items() if row.effect.startswith(f"@{macro}")), row.effect)
+
+
+def listing(kernel: str, place: str) -> pd.DataFrame:
+    """The instructions of one source line, what was inlined into it included, in order: columns pc, text, unit, phase, count (of
+    a tile), does, where (file:line), source. `place`: the end of "file:line", or words of the line; of several lines the one
+    with most executions a tile. InputError, which names lines, where there is none."""
+    code, sources = tile_code(kernel), Sources({})
+    at = (code.file + ":" + code.line.astype(str) + " -> " + code.calls).str.findall(r"(\S+?):(\d+)").explode().dropna()
+    lines = pd.DataFrame(at.tolist(), columns=["file", "line"], index=at.index).astype({"line": int})
+    texts = {key: sources.line(*key) for key in set(zip(lines.file, lines.line, strict=True))}
+    named = re.fullmatch(r"\S+:\d+", place)
+    wanted = {key for key, text in texts.items() if (f"/{key[0]}:{key[1]}".endswith(f"/{place}") if named else place in text)}
+    sums = code.hit.reindex(lines.index).groupby([lines.file, lines.line]).sum().sort_values(ascending=False)
+    if not place or not wanted:
+        busy = ", ".join(f"{file.rpartition('/')[2]}:{line}" for file, line in sums.index[:8])
+        raise InputError(f"{kernel} has no instruction of a line {place!r}; give words of a line, or a place: {busy}")
+    best = next(key for key in sums.index if key in wanted)
+    code = code.loc[lines.index[(lines.file == best[0]) & (lines.line == best[1])].unique()]
+    code = code[code.hit > 0] if sums[best] > 0 else code
+    shown = code[["pc", "text", "unit", "phase", "hit"]].rename(columns={"hit": "count"})
+    shown = shown.assign(does=code.mnemonic.map(meaning), where=f"{best[0].rpartition('/')[2]}:{best[1]}", source=texts[best])
+    return shown.reset_index(drop=True)
