@@ -44,7 +44,7 @@ STEPS = {
 HEADS, MAIN = 16, 128
 EXTRA = (512, 1536)  # what a tile takes is the difference of two runs, whose lists are so many entries apart
 ROWS = (1, 64)
-TOLD_IN = {"base": "decode/base_tile.h", "product": "decode/product_tile.h"}  # where the design is told; others: their source
+TOLD_IN = {"base": "decode/base_tile.h", "product": "decode/shared_tile.h"}  # where the design is told; others: their source
 
 
 @lru_cache(maxsize=32)

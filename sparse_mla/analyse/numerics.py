@@ -27,7 +27,7 @@ FILE = "emulated/numerics.csv"
 SPLITS = (1, 2, 4, 8, 16)
 KERNELS: tuple[tuple[str, Partials], ...] = (("base", "fp32"), ("base", "bf16"), ("product", "fp32"))
 ALONE = ("output", "weights", "weights and their sum", "folded scales", "deferred rescale", "partials")
-RESCALE_AT = 8 * math.log(2)  # a weight may grow to 2^8 before the maximum is raised (csrc/decode/product_tile.h)
+RESCALE_AT = 8 * math.log(2)  # a weight may grow to 2^8 before the maximum is raised (csrc/decode/shared_tile.h)
 INPUTS = {
     "gaussian": "normal q and tokens, scales of groups from 1/4 to 2: logits of deviation about 2",
     "heavy tails": "tokens of Student's t with 2 degrees of freedom, q halved",
