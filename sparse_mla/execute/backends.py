@@ -1,6 +1,6 @@
 """What can run a decode, and how each of them is started on tensors that `ops` has checked.
 
-`hopper` is the Gluon kernel for compute capability 9.0; `triton` the portable one for gfx942, gfx950 and NVIDIA from 8.9 on;
+`hopper` is the CUDA kernel for compute capability 9.0; `triton` the portable one for gfx942, gfx950 and NVIDIA from 8.9 on;
 `hip` the product kernel on a gfx950; `emulator` the product kernel's machine code on CPU tensors; `reference` the float64 oracle.
 Starting one reads nothing back from a device and allocates nothing there. Triton, compilers and the emulator are imported by the
 first launch that needs them.
@@ -16,6 +16,7 @@ import torch
 
 from sparse_mla.build import compile_hip, csrc_dir
 from sparse_mla.errors import BackendError, InputError
+from sparse_mla.execute import cuda_device
 from sparse_mla.kernels import hopper
 from sparse_mla.kernels.catalogue import CATALOGUE, KernelLaunch, KernelSpec
 from sparse_mla.kernels.inputs import DecodeInputs
@@ -56,8 +57,6 @@ class Backend(NamedTuple):
 def scratch_sizes(backend: str, cut: Cut, heads: int) -> tuple[int, int, int]:
     """Elements of the three tensors of `Scratch` that rows cut so need."""
     rows, spec = cut.last - cut.first, BACKENDS[backend].spec
-    if backend == "hopper":
-        return hopper.Workspace.sizes(rows, heads, hopper.Plan(cut.head_block, cut.splits))
     if spec is None or cut.splits == 1:
         return 0, 0, 0
     parts = rows * cut.splits * heads
@@ -119,7 +118,7 @@ def _triton(inputs: DecodeInputs, out: torch.Tensor, lse: torch.Tensor | None, s
 
 
 def _hopper(inputs: DecodeInputs, out: torch.Tensor, lse: torch.Tensor | None, scratch: Scratch, cut: Cut) -> None:
-    hopper.decode(inputs, hopper.Plan(cut.head_block, cut.splits), out=out, lse=lse, workspace=hopper.Workspace(*scratch))
+    cuda_device.decode(inputs, hopper.Plan(cut.head_block, cut.splits), out=out, lse=lse)
 
 
 def _reference(inputs: DecodeInputs, out: torch.Tensor, lse: torch.Tensor | None, scratch: Scratch, cut: Cut) -> None:

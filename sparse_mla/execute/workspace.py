@@ -27,7 +27,7 @@ INVARIANT_TOKENS = 512  # of a part, at most while the kernel has splits for it,
 def allowed_splits(backend: str) -> Sequence[int]:
     """Split counts that a backend's kernel has."""
     spec = BACKENDS[backend].spec
-    return spec.splits if spec else range(1, hopper.MAX_SPLITS + 1) if backend == "hopper" else (1,)
+    return spec.splits if spec else tuple(hopper.SPLITS) if backend == "hopper" else (1,)
 
 
 @dataclass(frozen=True)

@@ -1,75 +1,58 @@
-"""Host side of the decode on NVIDIA Hopper: what it needs, how rows are split, its workspace, the launch.
+"""Host side of the decode on NVIDIA Hopper: what it needs, how rows are split, how it is compiled and launched.
 
-Nothing here reads device memory, and nothing is allocated where `out` and `workspace` are given, so a decode can be captured in a
-graph. The kernel is in `gluon_hopper.py`, which only a launch imports.
+The kernel is csrc/hopper/decode.cu; execute/cuda_device.py compiles and starts it. Nothing here reads device memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
 from sparse_mla.cache.layout import HEAD_DIM
 from sparse_mla.errors import InputError
-from sparse_mla.kernels.inputs import DecodeInputs, Segment, check_tensor
+from sparse_mla.kernels.inputs import DecodeInputs, check_tensor
 
+SOURCE, SYMBOL, THREADS = "hopper/decode.cu", "hopper_decode", 256
 TILE = 64  # tokens taken at a time
-MAX_SPLITS = 64
+SPLITS = {1: 132, 2: 66, 4: 30, 8: 15, 16: 7}  # programs of a row, a cluster: how many clusters an H100 runs at a time
 MULTIPROCESSORS = 132  # of an H100
-POLLS = 64  # looks for the other splits of a row, each under a microsecond, before a program goes
-# Fitted to times measured on one H100 (profiles/measured/h100), in microseconds; only their ratios matter.
-MERGE_COST, MERGE_COST_PER_HEAD, MERGE_COST_PER_SPLIT = 1.5, 0.1, 0.04
 
 
-@dataclass(frozen=True)
-class Shape:
-    """A program that takes `heads` heads: who does what in it."""
+class Shape(NamedTuple):
+    """What a program for so many heads costs, in microseconds; fitted to times measured on an H100 (profiles/measured/h100)."""
 
-    heads: int
-    warps: int  # that multiply
-    producers: int  # groups of four warps that fetch and convert
-    ring: int  # tiles in shared memory
-    registers: int  # of a thread
-    ahead: bool  # whether the next tile is on its way to registers while one is converted
-    tile_cost: float  # microseconds
-    item_cost: float  # of a row or part of one, beside its tiles
+    tile: float
+    item: float  # a row or part of one, beside its tiles
 
 
-SHAPES = {
-    shape.heads: shape
-    for shape in (
-        Shape(16, 4, 2, 3, 168, True, 2.1, 4.5),
-        Shape(32, 8, 2, 2, 128, False, 2.9, 5.4),
-        Shape(64, 8, 1, 2, 168, False, 5.0, 13.5),
-    )
-}
-# A slower multiplier, for it reads each tile twice, whose eight warps merge faster.
-SPLIT_ROWS = Shape(16, 8, 2, 3, 128, False, 2.4, 4.5)
+SHAPES = {16: Shape(2.0, 5.2), 32: Shape(2.4, 6.3), 64: Shape(4.2, 10.4)}
+MERGE = 0.15  # microseconds, a program of a cluster
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How a decode is cut: heads of a program (a key of SHAPES), and parts of every row."""
+    """How a decode is cut: heads of a program (a key of SHAPES), and parts of every row (a key of SPLITS)."""
 
     head_block: int
     splits: int
 
     def __post_init__(self) -> None:
-        if self.head_block not in SHAPES or not 1 <= self.splits <= MAX_SPLITS:
+        if self.head_block not in SHAPES or self.splits not in SPLITS:
             raise InputError(
                 f"plan has head_block {self.head_block} and {self.splits} splits; allowed: "
-                f"{', '.join(map(str, SHAPES))} and 1 to {MAX_SPLITS}"
+                f"{', '.join(map(str, SHAPES))} and {', '.join(map(str, SPLITS))}"
             )
 
-    @property
-    def shape(self) -> Shape:
-        return SPLIT_ROWS if self.head_block == 16 and self.splits > 1 else SHAPES[self.head_block]
-
     def blocks(self, heads: int) -> int:
-        """Programs that a row's heads take."""
+        """Programs, or clusters of them, that a row's heads take."""
         return -(-heads // self.head_block)
+
+    def resident(self, multiprocessors: int = MULTIPROCESSORS) -> int:
+        """Clusters that run at a time."""
+        return max(1, SPLITS[self.splits] * multiprocessors // MULTIPROCESSORS)
 
 
 def plan(main_lens: Sequence[int], extra_lens: Sequence[int] | None, heads: int, multiprocessors: int = MULTIPROCESSORS) -> Plan:
@@ -84,45 +67,12 @@ def plan(main_lens: Sequence[int], extra_lens: Sequence[int] | None, heads: int,
     tiles = max(1, *(-(-m // TILE) + -(-e // TILE) for m, e in zip(main_lens, extra, strict=True)))
 
     def cost(cut: Plan) -> float:
-        rounds = -(-len(main_lens) * cut.blocks(heads) * cut.splits // multiprocessors)
-        merge = MERGE_COST + MERGE_COST_PER_HEAD * cut.head_block + MERGE_COST_PER_SPLIT * cut.splits if cut.splits > 1 else 0.0
-        return rounds * (-(-tiles // cut.splits) * cut.shape.tile_cost + cut.shape.item_cost) + merge
+        rounds = -(-len(main_lens) * cut.blocks(heads) // cut.resident(multiprocessors))
+        shape, merge = SHAPES[cut.head_block], MERGE * cut.splits if cut.splits > 1 else 0.0
+        return rounds * (-(-tiles // cut.splits) * shape.tile + shape.item + merge)
 
-    splits = range(1, min(tiles, MAX_SPLITS) + 1)
+    splits = [count for count in SPLITS if count <= tiles]
     return min((Plan(block, count) for count in splits for block in SHAPES if block < 2 * heads or block == 16), key=cost)
-
-
-@dataclass(frozen=True)
-class Workspace:
-    """Scratch of split rows. `words` are zero before a decode and after it; nothing else needs clearing, ever."""
-
-    partial: torch.Tensor  # f32, at least [rows, blocks, splits, 512, heads of a block]
-    partial_ml: torch.Tensor  # f32, at least [rows, blocks, splits, 2, heads of a block]: maximum (log2 domain) and sum
-    words: torch.Tensor  # int32, at least [rows, blocks]
-
-    @staticmethod
-    def sizes(rows: int, heads: int, cut: Plan) -> tuple[int, int, int]:
-        """Elements of the three for a decode; 0 for whole rows."""
-        groups = rows * cut.blocks(heads) if cut.splits > 1 else 0
-        parts = groups * cut.splits * cut.head_block
-        return parts * HEAD_DIM, parts * 2, groups
-
-    @classmethod
-    def make(cls, rows: int, heads: int, cut: Plan, device: torch.device | str) -> Workspace:
-        partial, partial_ml, words = cls.sizes(rows, heads, cut)
-        return cls(
-            torch.empty(partial, dtype=torch.float32, device=device),
-            torch.empty(partial_ml, dtype=torch.float32, device=device),
-            torch.zeros(words, dtype=torch.int32, device=device),
-        )
-
-    def check(self, rows: int, heads: int, cut: Plan) -> None:
-        needed = self.sizes(rows, heads, cut)
-        given = tuple(tensor.numel() for tensor in (self.partial, self.partial_ml, self.words))
-        if any(have < want for have, want in zip(given, needed, strict=True)):
-            raise InputError(
-                f"workspace has {given} elements; {rows} rows of {heads} heads by {cut} need {needed}: Workspace.make"
-            )
 
 
 def check(inputs: DecodeInputs, out: torch.Tensor, lse: torch.Tensor | None) -> None:
@@ -141,58 +91,18 @@ def check(inputs: DecodeInputs, out: torch.Tensor, lse: torch.Tensor | None) -> 
             raise InputError(f"{name}.cache starts at {segment.cache.storage.data_ptr():#x}; it must start at a multiple of 8")
 
 
-def decode(
-    inputs: DecodeInputs,
-    cut: Plan,
-    *,
-    out: torch.Tensor | None = None,
-    lse: torch.Tensor | None = None,
-    workspace: Workspace | None = None,
-    polls: int = POLLS,
-) -> torch.Tensor:
-    """The decode of `inputs` on their Hopper GPU: bf16 `[rows, heads, 512]`; f32 `[rows, heads]` into `lse`, if given.
-
-    By a `plan`; for a given one a row's bits are the same in any batch.
-    """
-    out = torch.empty(inputs.q.shape, dtype=torch.bfloat16, device=inputs.q.device) if out is None else out
-    check(inputs, out, lse)
-    device = inputs.q.device
-    capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else None
-    if capability is None or capability[0] != 9:
-        raise InputError(f"the inputs are on {device} of compute capability {capability}; this kernel needs a Hopper GPU (9.0)")
-    workspace = Workspace.make(inputs.rows, inputs.heads, cut, device) if workspace is None else workspace
-    workspace.check(inputs.rows, inputs.heads, cut)
-    launch(inputs, out, lse, workspace, cut, polls, torch.cuda.get_device_properties(device).multi_processor_count)
-    return out
+def shared_bytes(head_block: int) -> int:
+    """Shared memory of a program: what decode.cu lays out there, which asserts this."""
+    keys = 1 << 16
+    return keys * (2 if head_block < 64 else 1) + 42112 + 1436 * head_block
 
 
-def launch(
-    inputs: DecodeInputs,
-    out: torch.Tensor,
-    lse: torch.Tensor | None,
-    workspace: Workspace,
-    cut: Plan,
-    polls: int,
-    multiprocessors: int,
-) -> None:
-    """Start the kernel on arguments that `decode` has checked."""
-    from sparse_mla.kernels.gluon_hopper import LOG2_E, hopper_decode
-
-    shape, splits, blocks = cut.shape, cut.splits, cut.blocks(inputs.heads)
-    items = inputs.rows * blocks * splits
-    power = 1 << (splits - 1).bit_length()
-    extra: Segment = inputs.main if inputs.extra is None else inputs.extra
-    main_at, extra_at = inputs.main.cache.layout, extra.cache.layout
-    hopper_decode[(min(items, multiprocessors),)](
-        inputs.q, out, lse, inputs.attn_sink,
-        inputs.main.cache.storage, inputs.main.indices, inputs.main.indptr,
-        extra.cache.storage, extra.indices, None if inputs.extra is None else extra.indptr,
-        workspace.partial, workspace.partial_ml, workspace.words,
-        inputs.q.stride(0), inputs.q.stride(1), out.stride(0), out.stride(1), inputs.main.cache.num_slots, extra.cache.num_slots,
-        inputs.heads, inputs.scale * LOG2_E.value, items, splits, blocks, polls if items <= multiprocessors else 0,
-        MAIN_BLOCK=main_at.block_size, MAIN_STRIDE=main_at.block_stride,
-        EXTRA_BLOCK=extra_at.block_size, EXTRA_STRIDE=extra_at.block_stride,
-        BH=shape.heads, WARPS=shape.warps, PRODUCERS=shape.producers,
-        RING=shape.ring, AHEAD=shape.ahead, REGISTERS=shape.registers,
-        SPLITS=power, SLICES=power if power == splits else max(1, power // 2), num_warps=shape.warps, maxnreg=shape.registers,
-    )  # fmt: skip
+def defines(inputs: DecodeInputs, cut: Plan) -> dict[str, int]:
+    """What the kernel is compiled for."""
+    main, extra = inputs.main.cache, (inputs.extra or inputs.main).cache
+    aligned = all(cache.storage.data_ptr() % 16 == 0 and cache.layout.block_stride % 16 == 0 for cache in (main, extra))
+    return {
+        "HEADS": cut.head_block, "SPLITS": cut.splits, "ALIGNED": int(aligned), "SHARED_BYTES": shared_bytes(cut.head_block),
+        "MAIN_BLOCK": main.layout.block_size, "MAIN_STRIDE": main.layout.block_stride,
+        "EXTRA_BLOCK": extra.layout.block_size, "EXTRA_STRIDE": extra.layout.block_stride,
+    }  # fmt: skip

@@ -14,12 +14,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparse_mla.cache.paging import PagedCache
 from sparse_mla.errors import BackendError, InputError
-from sparse_mla.execute import hip_device, ops
+from sparse_mla.execute import cuda_device, hip_device, ops
 from sparse_mla.execute.backends import BACKENDS, Cut, Scratch, choose
 from sparse_mla.execute.triton_emulated import triton_on_gfx950
 from sparse_mla.execute.vllm import vllm_rocm_sparse_decode
 from sparse_mla.execute.workspace import Plan, Workspace, allowed_splits, plan_decode, tuned
-from sparse_mla.kernels import hopper
 from sparse_mla.kernels.case import CASES, Case
 from sparse_mla.kernels.inputs import DecodeInputs, Segment
 from tests.execute import test_ops_gpu as gpu
@@ -78,7 +77,7 @@ def test_nothing_is_read_or_allocated_before_a_gpu_launch(backend: str, invarian
     launches: list[Any] = []
     for name in ("decode_whole", "decode_split", "decode_merge"):
         monkeypatch.setattr(triton_kernels, name, Recorder(getattr(triton_kernels, name), launches))
-    monkeypatch.setattr(hopper, "decode", lambda *args, **more: launches.append((args, more)))
+    monkeypatch.setattr(cuda_device, "decode", lambda *args, **more: launches.append((args, more)))
     main, extra = (
         Segment(PagedCache(part.cache.storage.to("meta")), part.indices.to("meta"), part.indptr.to("meta"))
         for part in META.segments.values()
