@@ -18,9 +18,10 @@ from sparse_mla.execute.timing import time_kernel, traced_launches
 from sparse_mla.files import folder
 from sparse_mla.gfx950.accesses import accesses
 from sparse_mla.kernels.case import Case
-from sparse_mla.kernels.catalogue import kernel_named
+from sparse_mla.kernels.catalogue import CATALOGUE, kernel_named
 
 KERNELS = ("base", "product")
+LADDER = tuple(name for name in CATALOGUE if name.startswith("ladder/"))  # the same but for times
 SHAPES = {  # what is timed, and in how many parts
     "1 row, SWA": (Case.make(rows=1, extra=0), (1,)),
     "4 rows, 128 + 1024": (Case.make(rows=4), (1, 4, 16)),
@@ -49,14 +50,13 @@ def measure() -> pd.DataFrame:
     """Every figure as it is now, in some seconds. Columns: kernel, of (a function, `a tile`, or a shape and its split), figure,
     value, kind (`compiled`, `emulated` or `modelled`)."""
     rows: list[tuple[str, str, str, float, str]] = []
-    for name in KERNELS:
-        spec = kernel_named(name)
-        for source in spec.sources:
+    for name in (*KERNELS, *LADDER):
+        for source in [x for x in kernel_named(name).sources if name in KERNELS or x.startswith("ladder/")]:
             for symbol, need in compile_hip(csrc_dir() / source).resources.items():
                 taken = (need.vgpr, need.agpr, need.lds, need.spill_vgpr, need.spill_sgpr, need.scratch)
                 rows += [(name, symbol, figure, value, "compiled") for figure, value in zip(SLACK, taken, strict=False)]
         rows += [(name, "a tile", figure, value, "emulated") for figure, value in tile_costs(name).items()]
-        for shape, (case, splits) in SHAPES.items():
+        for shape, (case, splits) in SHAPES.items() if name in KERNELS else ():
             for split_k in splits:
                 us = time_kernel(name, case, split_k=split_k, band=False).microseconds
                 rows.append((name, f"{shape}, split {split_k}", "microseconds", round(us, 2), "modelled"))
@@ -66,10 +66,9 @@ def measure() -> pd.DataFrame:
 def tile_costs(kernel: str) -> dict[str, float]:
     """What one more tile of 32 tokens and 16 heads costs: wave instructions, LDS cycles (passes over the banks, those that
     conflicts added included), and the latter alone. From rows of 8 and of 24 tiles."""
-    tile = kernel_named(kernel).tile
     found = []
     for tiles in (_TILES, 3 * _TILES):
-        case = Case.make(rows=1, main=128, extra=tiles * tile - 128)
+        case = Case.make(rows=1, main=128, extra=tiles * 32 - 128)
         (launched,) = traced_launches(kernel, case.inputs(), 1)
         assert launched.trace is not None
         done = accesses(launched.trace)
