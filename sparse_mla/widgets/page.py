@@ -15,9 +15,9 @@ FOLDED = 16  # lines of text from which on only the heading is shown until it is
 
 @dataclass(frozen=True)
 class Page:
-    """Figures, tables and texts, one below the other. Its text twin is theirs."""
+    """Figures, tables, texts and other pages, one below the other. Its text twin is theirs."""
 
-    parts: tuple[Figure | pd.DataFrame | str, ...]
+    parts: tuple[Figure | pd.DataFrame | str | Page, ...]
 
     def __repr__(self) -> str:
         return "\n\n".join(part.to_string() if isinstance(part, pd.DataFrame) else str(part) for part in self.parts)
@@ -26,8 +26,8 @@ class Page:
         return "\n".join(_shown(part) for part in self.parts)
 
 
-def _shown(part: Figure | pd.DataFrame | str) -> str:
-    if isinstance(part, Figure):
+def _shown(part: Figure | pd.DataFrame | str | Page) -> str:
+    if isinstance(part, Figure | Page):
         return part._repr_html_()
     if isinstance(part, pd.DataFrame):
         return f'<div style="overflow-x:auto">{part.to_html(float_format=lambda x: f"{x:,.4g}", na_rep="-")}</div>'
