@@ -43,7 +43,8 @@ constexpr int ALPHA_AT = TOP_AT + 4 * N * 4;   // [head]
 constexpr int ML_AT = ALPHA_AT + N * 4;        // [maximum, sum][head]
 constexpr int ZERO_AT = ML_AT + 2 * N * 4;     // 128 bytes of zeros
 constexpr int SCALES_AT = ZERO_AT + 128;       // [warp][16 tokens]
-static_assert(SCALES_AT + 8 * 16 * 8 == SHARED_BYTES, "the host asks for another amount");
+constexpr int KEPT_AT = SCALES_AT + 8 * 16 * 8; // for 64 heads, which leave no registers: [4 numbers][thread], then [warp][Row]
+static_assert(KEPT_AT + (N == 64 ? 256 * 16 * 4 + 8 * 32 : 0) == SHARED_BYTES, "the host asks for another amount");
 
 #define NONE __int_as_float(0xff800000)
 constexpr float NO_MAX = -1e30f, LN_2 = 0.69314718f, LOG2_E = 1.44269504f;
@@ -254,8 +255,27 @@ extern "C" __global__ void __launch_bounds__(256, 1) hopper_decode(const __grid_
   int coming = first, tile = rank, slot[2], next_slot[2] = {-1, -1}; // of this thread's tokens
   bool from_main = true, next_main = true;
   Row row = row_of(p, coming);
+  const u32 kept_row = base + KEPT_AT + 256 * 16 * 4 + warp * 32;
+  auto keep_row = [&] {
+    if constexpr (N == 64) {
+      __syncwarp();
+      if (lane == 0) {
+        const u32 each[6] = {(u32)row.main_start, (u32)row.main_len,   (u32)row.extra_start,
+                             (u32)row.extra_len,  (u32)row.main_tiles, (u32)row.tiles};
+#pragma unroll
+        for (int i = 0; i < 6; i++)
+          sts(kept_row + i * 4, each[i]);
+      }
+      __syncwarp();
+    }
+  };
+  keep_row();
   auto look = [&] { // up the slots of a tile, after the next
     slot[0] = next_slot[0], slot[1] = next_slot[1], from_main = next_main;
+    if constexpr (N == 64) {
+      uint4 x = lds(kept_row), y = lds(kept_row + 16);
+      row = {(int)x.x, (int)x.y, (int)x.z, (int)x.w, (int)y.x, (int)y.y};
+    }
     while (tile >= row.tiles) {
       coming += step;
       if (coming >= items) {
@@ -263,6 +283,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) hopper_decode(const __grid_
         return;
       }
       row = row_of(p, coming), tile = rank;
+      keep_row();
     }
     next_main = tile < row.main_tiles;
     int position = (next_main ? tile : tile - row.main_tiles) * TILE + token, end = next_main ? row.main_len : row.extra_len;
@@ -372,6 +393,23 @@ extern "C" __global__ void __launch_bounds__(256, 1) hopper_decode(const __grid_
 
     const int tiles = row_of(p, item).tiles;
     u32 buffer = 0;
+    // Between tiles.
+    auto put_away = [&] {
+      if constexpr (N == 64)
+#pragma unroll
+        for (int c = 0; c < OWN; c += 4)
+          sts4(base + KEPT_AT + c * 1024 + tid * 16, top + c), sts4(base + KEPT_AT + (OWN + c) * 1024 + tid * 16, total + c);
+    };
+    auto take_out = [&] {
+      if constexpr (N == 64)
+#pragma unroll
+        for (int c = 0; c < OWN; c += 4) {
+          float4 x = lds_f4(base + KEPT_AT + c * 1024 + tid * 16), y = lds_f4(base + KEPT_AT + (OWN + c) * 1024 + tid * 16);
+          top[c] = x.x, top[c + 1] = x.y, top[c + 2] = x.z, top[c + 3] = x.w;
+          total[c] = y.x, total[c + 1] = y.y, total[c + 2] = y.z, total[c + 3] = y.w;
+        }
+    };
+    put_away();
     for (int t = rank; t < tiles; t += SPLITS) {
       // Convert this warpgroup's dims, and multiply by Q what is converted.
       float score[N / 2], nan[4];
@@ -487,6 +525,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) hopper_decode(const __grid_
       }
       meet<128>(1 + wg);
       const u32 to_p = anew(base + P_AT + token * (2 * N) + 4 * l), turn = (token * (2 * N) >> 7 & (N / 8 - 1)) << 4;
+      take_out();
 #pragma unroll
       for (int c = 0; c < OWN; c += 2) {
         float2 now = {top[c], top[c + 1]}, alpha;
@@ -507,9 +546,9 @@ extern "C" __global__ void __launch_bounds__(256, 1) hopper_decode(const __grid_
           sts((to_p + half * 16 * N) + ((wg * (N / 16) + c / 2) << 4 ^ turn), pack(x, y));
         }
       }
+      put_away();
       fence_async(); // keys and weights
       __syncthreads();
-      look(); // after the fence, which would wait for it
       bool same = true;
       float alpha[C];
 #pragma unroll
@@ -526,17 +565,18 @@ extern "C" __global__ void __launch_bounds__(256, 1) hopper_decode(const __grid_
       const u64 values = anew(descriptor(keys + buffer, 1024, 1)), factors = anew(descriptor(base + P_AT, 16 * N, P_SWIZZLE));
       wgmma_fence();
 #pragma unroll
-      for (int i = 0; i < CHUNKS; i++) {
+      for (int i = 0; i < CHUNKS; i++)
 #pragma unroll
         for (int s = 0; s < 4; s++)
           multiply_p(acc[i], values + (i * GROUP + s * 2048) / 16, factors + s * (16 * 2 * N) / 16);
-        wgmma_commit();
-      }
+      wgmma_commit();
+      look(); // after the fence, which would wait for it
       if (BUFFERS == 2)
         buffer ^= 8 * GROUP;
     }
     wgmma_wait<0>();
 
+    take_out();
     // Sums to shared memory: [head][dim], dims of a head exchanged by fours so that a store meets all banks.
 #pragma unroll
     for (int c = 0; c < OWN; c++)
@@ -578,17 +618,15 @@ extern "C" __global__ void __launch_bounds__(256, 1) hopper_decode(const __grid_
                   SHARE = N * QUADS < 256 ? 256 / (N * QUADS) : 1;
     constexpr int AT_ONCE = SPLITS / SHARE, BATCH = UNITS * AT_ONCE > 8 && AT_ONCE < 8 ? 8 / AT_ONCE : 1;
     float4 its[BATCH][AT_ONCE];
-    const int thread = anew(tid);
-    auto unit = [&](int k) { return thread / SHARE + k * (256 / SHARE); };
-    auto dim = [&](int k) { return (rank * QUADS + unit(k) % QUADS) * 4; };
+    const int thread = anew(tid), dim = (rank * QUADS + thread / SHARE % QUADS) * 4, first_head = thread / SHARE / QUADS;
+    constexpr int NEXT = 256 / SHARE / QUADS; // heads from one unit of a thread to its next
     auto pull = [&](int from) {
 #pragma unroll
       for (int k = 0; k < BATCH; k++)
 #pragma unroll
         for (int i = 0; i < AT_ONCE; i++) {
-          int head = unit(from + k) / QUADS;
-          its[k][i] =
-              remote4(base + SUMS_AT + (head * D + (dim(from + k) ^ (head >> 1 & 3) << 2)) * 4, i * SHARE + thread % SHARE);
+          int head = first_head + (from + k) * NEXT;
+          its[k][i] = remote4(base + SUMS_AT + (head * D + (dim ^ (head >> 1 & 3) << 2)) * 4, i * SHARE + thread % SHARE);
         }
     };
     pull(0);
@@ -621,11 +659,12 @@ extern "C" __global__ void __launch_bounds__(256, 1) hopper_decode(const __grid_
     if (p.lse && real && rank == 0 && tid % PER == 0)
       p.lse[(i64)query_row * p.heads + head0 + mine] = sum == 0 ? NONE : (most + log2f(sum)) * LN_2;
     __syncthreads();
+    u16* const out = (u16*)p.out + query_row * p.out_row_stride + (head0 + first_head) * p.out_head_stride + dim;
 #pragma unroll 1
     for (int from = 0;;) {
 #pragma unroll
       for (int k = 0; k < BATCH; k++) {
-        int head = unit(from + k) / QUADS;
+        int head = first_head + (from + k) * NEXT;
         float4 merged = {0, 0, 0, 0};
 #pragma unroll
         for (int i = 0; i < AT_ONCE; i++) {
@@ -641,7 +680,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) hopper_decode(const __grid_
         if (head0 + head >= p.heads || thread % SHARE)
           continue;
         u32 low = pack(merged.x, merged.y), high = pack(merged.z, merged.w);
-        u16* to = (u16*)p.out + query_row * p.out_row_stride + (head0 + head) * p.out_head_stride + dim(from + k);
+        u16* to = out + (from + k) * NEXT * p.out_head_stride;
         if (out_wide)
           *(uint2*)to = {low, high};
         else

@@ -28,7 +28,7 @@ class Shape(NamedTuple):
     item: float  # a row or part of one, beside its tiles
 
 
-SHAPES = {16: Shape(2.0, 5.2), 32: Shape(2.4, 6.3), 64: Shape(4.2, 10.4)}
+SHAPES = {16: Shape(2.0, 5.2), 32: Shape(2.4, 6.3), 64: Shape(4.6, 10.4)}
 MERGE = 0.15  # microseconds, a program of a cluster
 
 
@@ -71,7 +71,7 @@ def plan(main_lens: Sequence[int], extra_lens: Sequence[int] | None, heads: int,
         shape, merge = SHAPES[cut.head_block], MERGE * cut.splits if cut.splits > 1 else 0.0
         return rounds * (-(-tiles // cut.splits) * shape.tile + shape.item + merge)
 
-    splits = [count for count in SPLITS if count <= tiles]
+    splits = [count for count in SPLITS if count < 2 * tiles]
     return min((Plan(block, count) for count in splits for block in SHAPES if block < 2 * heads or block == 16), key=cost)
 
 
@@ -93,8 +93,7 @@ def check(inputs: DecodeInputs, out: torch.Tensor, lse: torch.Tensor | None) -> 
 
 def shared_bytes(head_block: int) -> int:
     """Shared memory of a program: what decode.cu lays out there, which asserts this."""
-    keys = 1 << 16
-    return keys * (2 if head_block < 64 else 1) + 42112 + 1436 * head_block
+    return (131072 if head_block < 64 else 82176) + 42112 + 1436 * head_block
 
 
 def defines(inputs: DecodeInputs, cut: Plan) -> dict[str, int]:
