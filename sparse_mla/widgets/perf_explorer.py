@@ -1,0 +1,120 @@
+"""The performance explorer: a decode's modelled time beside its bounds and others' figures; what a device's constants do.
+
+`perf_explorer` answers from stored times. `device_explorer` times executed instructions again, with other constants.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import pandas as pd
+
+from sparse_mla.analyse.bounds import bounds, work
+from sparse_mla.analyse.decode_us import decode_us
+from sparse_mla.analyse.limits import roofs
+from sparse_mla.analyse.regret import HEADS, LAYERS, ROWS, times
+from sparse_mla.analyse.what_if import what_if
+from sparse_mla.errors import InputError
+from sparse_mla.execute.timing import time_kernel
+from sparse_mla.gfx950.timing import Timing, device
+from sparse_mla.kernels.case import Case
+from sparse_mla.kernels.split_k import plan_split
+from sparse_mla.plot.bounds import bounds_figure
+from sparse_mla.plot.change import what_if_figure
+from sparse_mla.plot.figure import Figure
+from sparse_mla.widgets.headless import control
+
+_stored, _others, _device = lru_cache(times), lru_cache(decode_us), lru_cache(device)
+SPLITS = ("best", "planned", "1", "2", "3", "4", "6", "8", "12", "16")
+# What `device_figure` changes: (constant of the device, its unit over the constant's, choices).
+CONSTANTS = {
+    "clock_GHz": ("clock", 1e9, (1.1, 1.6, 2.04, 2.2, 2.4, 4.4)),
+    "memory_latency_cycles": ("mall_hit", 1, (260, 450, 520, 600, 1040)),
+    "MALL_TBps": ("mall_bandwidth", 1e12, (1.75, 3.5, 7.0, 10.0, 14.0, 17.2)),
+    "HBM_TBps": ("hbm_bandwidth", 1e12, (1.75, 3.5, 6.5, 7.0, 7.4)),
+    "caches_warm": ("warm", 1, (0, 1, 2)),
+    "translation_miss_cycles": ("tlb_miss", 1, (0, 350, 700, 1500)),
+    "launch_start_cycles": ("launch_start", 1, (400, 1000, 4000)),
+}
+
+
+def decode_times(kernel: str, layer: str, heads: int, split: str = "best") -> pd.DataFrame:
+    """Stored modelled times of a kernel by rows, at the best split of each, the planned one, or a number: rows, split, us, and
+    flop, bytes of the decode. Raises InputError where nothing is stored."""
+    if layer not in LAYERS or split not in SPLITS:
+        raise InputError(f"layer {layer!r}, split {split!r}; there are {', '.join(LAYERS)}, and {', '.join(SPLITS)}")
+    main, extra = LAYERS[layer]
+    mine = _stored().query("kernel == @kernel and layer == @layer and heads == @heads")
+    if split == "best":
+        found = mine.loc[mine.groupby("rows").microseconds.idxmin()]
+    else:
+        planned = {n: plan_split([main] * n, [extra] * n, heads, kernel) for n in mine.rows.unique()}
+        found = mine[mine.split_k == (mine.rows.map(planned) if split == "planned" else int(split))]
+    if found.empty:
+        raise InputError(f"{kernel}, {layer}, {heads} heads, split {split}: not among the stored times (docs/planner.md)")
+    done = [work(n, heads, main + extra) for n in found.rows]
+    flop, size = zip(*done, strict=True)
+    return pd.DataFrame({"rows": found.rows, "split": found.split_k, "us": found.microseconds, "flop": flop, "bytes": size})
+
+
+@lru_cache(maxsize=64)
+def perf_figure(kernel: str = "product", layer: str = "Pro CSA", rows: int = 4, heads: int = 16, split: str = "best") -> Figure:
+    """A kernel's stored modelled times over rows, bounds, and published and measured times of the same heads and lengths."""
+    main, extra = LAYERS.get(layer, (0, 0))
+    ours = decode_times(kernel, layer, heads, split).sort_values("rows").assign(series=f"{kernel}, MI355X", kind="modelled")
+    if rows not in set(ours.rows):
+        raise InputError(f"{rows} rows of {heads} heads were not timed for {kernel} with split {split}; {[*ours.rows]} were")
+    on = _device("mi355x")
+    limits = pd.concat([bounds(n, heads, main + extra, on).assign(rows=n) for n in ours.rows])
+    peers = _others().query("heads == @heads and extra == @extra and series != 'reads alone'")
+    short = peers.device.str.replace("NVIDIA (H100).*", r"\1", regex=True)
+    peers = peers.assign(series=peers.series + ", " + short)[["series", "kind", "rows", "us"]]
+    title = f"{kernel}, {layer}: {main} + {extra} tokens a row, {heads} heads"
+    source = "MI355X model, profiles/; others as the legend says"
+    return bounds_figure(
+        pd.concat([ours, peers]), limits, roofs(on), rows, cached=on.value("mall_bytes"), title=title, source=source
+    )
+
+
+def perf_explorer(
+    kernel: str = "product",
+    layer: str = "Pro CSA",
+    rows: int = 4,
+    heads: int = 16,
+    split: str = "best",
+    *,
+    static: bool | None = None,
+) -> None:
+    """Shows `perf_figure` with a control for each of its arguments; static, as a figure."""
+    choices = {"layer": (layer, [*LAYERS]), "rows": (rows, ROWS), "heads": (heads, HEADS), "split": (split, SPLITS)}
+    control(perf_figure, static, kernel=(kernel, ["product", "base"]), **choices)
+
+
+@lru_cache(maxsize=16)
+def timing_of(kernel: str, rows: int, extra: int, split: int) -> Timing:
+    """A small decode of 16 heads and 128 + `extra` tokens, executed and timed; kept, so that only the timing is done again."""
+    return time_kernel(kernel, Case.make(16, rows, 128, extra), split_k=split, band=False).timing
+
+
+def device_figure(kernel: str = "product", rows: int = 4, extra: int = 512, split: int = 8, **constants: float) -> Figure:
+    """The time of a small decode as the device is, and with other `constants` (names and units of CONSTANTS)."""
+    if unknown := set(constants) - set(CONSTANTS):
+        raise InputError(f"no constant {', '.join(sorted(unknown))}; there are {', '.join(CONSTANTS)}")
+    on, changes = _device("mi355x"), {}
+    for name, value in constants.items():
+        of, unit, _ = CONSTANTS[name]
+        if value * unit != on.value(of):
+            changes[of] = value * unit
+    found = what_if(timing_of(kernel, rows, extra, split), {"as set": changes} if changes else {})
+    told = ", ".join(f"{name} {value:g} ({on.constants[name].certainty})" for name, value in changes.items())
+    title = f"{kernel}: {rows} rows of 16 heads, 128 + {extra} tokens, {split} parts" + (f"; {told}" if told else "")
+    return what_if_figure(found, title=title, source="MI355X model, instructions executed here")
+
+
+def device_explorer(
+    kernel: str = "product", rows: int = 4, extra: int = 512, split: int = 8, *, static: bool | None = None
+) -> None:
+    """Shows `device_figure` with a control for each of its arguments; static, as a figure."""
+    sliders = {name: (_device("mi355x").value(of) / unit, values) for name, (of, unit, values) in CONSTANTS.items()}
+    case = {"kernel": (kernel, ["product", "base"]), "rows": (rows, (1, 2, 4)), "extra": (extra, (0, 256, 512))}
+    control(device_figure, static, **case, split=(split, (1, 2, 4, 8, 16)), **sliders)
