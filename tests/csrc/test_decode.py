@@ -107,6 +107,18 @@ def test_scale_may_be_negative_or_zero(kernel: str, split_k: int, scale: float) 
 
 
 @pytest.mark.parametrize("kernel, split_k", SOME)
+def test_scores_may_rise_beyond_any_exponent(kernel: str, split_k: int) -> None:
+    """From tile to tile, for some heads: weights counted with the maximum before would be infinite."""
+    q, kv = query(1, 16), query(400, 1)[:, 0].float() / 8
+    for token, factor in ((50, 0.5), (200, 2.0), (300, 8.0)):
+        kv[token] = factor * q[0, token % 16].float()
+    cache = PagedCache.empty(8, 64)
+    cache.write(range(400), kv)
+    inputs = DecodeInputs(q, segment(cache, list(range(400))), None, 1.0, None)
+    assert compare(decode(inputs, kernel, split_k)[0], reference(inputs).out).rel_l2 < 3e-3
+
+
+@pytest.mark.parametrize("kernel, split_k", SOME)
 def test_out_may_be_strided(kernel: str, split_k: int) -> None:
     """By an odd number of elements even, and what lies between stays as it was."""
     inputs = CASES["heads-17"].inputs()
