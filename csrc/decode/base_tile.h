@@ -49,11 +49,11 @@ struct Online {
   float max, sum;
 };
 
-__device__ __forceinline__ Span span_of(const Segment& segment, int row) {
-  if (segment.indptr == nullptr)
+__device__ __forceinline__ Span span_of(const List& list, int row) {
+  if (list.indptr == nullptr)
     return {nullptr, 0};
-  const int begin = segment.indptr[row];
-  return {segment.indices + begin, segment.indptr[row + 1] - begin};
+  const int begin = list.indptr[row];
+  return {list.indices + begin, list.indptr[row + 1] - begin};
 }
 
 __device__ __forceinline__ int tiles_in(int length) { return (length + TILE_TOKENS - 1) / TILE_TOKENS; }
@@ -194,7 +194,7 @@ __device__ __forceinline__ void accumulate(const Shared& lds, Online& state, bf1
 // tiles). Shares depend on the row's own lengths and on `splits` only, so a row's bits do not change with the batch around it.
 __device__ __forceinline__ Online attend(Shared& lds, const DecodeParams& p, int row, int head0, int split, int splits, int tid) {
   const int wave = uniform(tid / WAVE_SIZE), lane = tid % WAVE_SIZE; // phase: none
-  const Span main = span_of(p.main, row), extra = span_of(p.extra, row);
+  const Span main = span_of(p.main_list, row), extra = span_of(p.extra_list, row);
   const int main_tiles = tiles_in(main.length), tiles = main_tiles + tiles_in(extra.length);
   const int begin = split * tiles / splits, end = (split + 1) * tiles / splits;
   const float scale_log2 = p.scale * LOG2_E;

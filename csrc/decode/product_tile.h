@@ -19,7 +19,8 @@
 #pragma once
 #include "common.h"
 
-#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+#define LIKELY(x) __builtin_expect_with_probability(!!(x), 1, 0.9999)
+#define UNLIKELY(x) __builtin_expect_with_probability(!!(x), 0, 0.9999)
 
 namespace product {
 
@@ -43,7 +44,8 @@ static_assert(ROPE_OFFSET == GROUPS * 64 && PIECES == GROUPS + 2, "a piece is on
 // The first of the 8 dims in a slot. Piece i < 7 gives a lane fp8 dims 64 i + 16 g .. + 15: slots 8 i + g and 8 i + 4 + g. Pieces
 // 7 and 8 give it bf16 dims 448 + 8 g .. + 7 and 480 + 8 g .. + 7: slots 56 + g and 60 + g.
 __device__ __forceinline__ int dim_of_slot(int four, int group) { // slot four + group, four a multiple of 4
-  return four < 8 * GROUPS ? (four & ~7) * 8 + 2 * (four & 4) + 16 * group : 8 * (four + group);
+  const bool fp8 = four < 8 * GROUPS;                             // as factors: no branch
+  return (four & ~7) * 8 + (fp8 ? 2 : 8) * (four & 4) + (fp8 ? 16 : 8) * group;
 }
 
 // The slot that holds a dim.
@@ -60,12 +62,19 @@ struct Raw {
   u32x2 scale[STRIPS];
 };
 
-struct True {
-  static constexpr bool value = true;
+template <int N> struct Constant {
+  static constexpr int value = N;
 };
-struct False {
-  static constexpr bool value = false;
-};
+typedef Constant<1> True;
+typedef Constant<0> False;
+
+// f(Constant<0>{}), f(Constant<1>{}), ... f(Constant<N - 1>{}).
+template <int N, int FROM = 0, typename F> __device__ __forceinline__ void unrolled(const F& f) {
+  if constexpr (FROM < N) {
+    f(Constant<FROM>{});
+    unrolled<N, FROM + 1>(f);
+  }
+}
 
 __device__ __forceinline__ int tiles_in(int length) { return static_cast<unsigned>(length + TILE_TOKENS - 1) / TILE_TOKENS; }
 
@@ -78,27 +87,54 @@ struct Row {
   int main_tiles, tiles;
 };
 
-// Where a row's lists begin and end. Without a branch, so that both are asked for at once: an absent segment reads the other's.
+// Where a row's lists begin and end.
 struct Ends {
   int main[2], extra[2];
+  __device__ __forceinline__ bool operator!=(const Ends& other) const {
+    return ((main[0] ^ other.main[0]) | (main[1] ^ other.main[1]) | (extra[0] ^ other.extra[0]) | (extra[1] ^ other.extra[1])) !=
+           0;
+  }
 };
+// Without a branch, so that both are asked for at once: an absent list reads the other's.
 __device__ __forceinline__ Ends ends_of(const DecodeParams& p, int row) {
-  const int32_t* const main = (p.main.indptr != nullptr ? p.main.indptr : p.extra.indptr) + row;
-  const int32_t* const extra = (p.extra.indptr != nullptr ? p.extra.indptr : p.main.indptr) + row;
+  const int32_t* const main = (p.main_list.indptr != nullptr ? p.main_list.indptr : p.extra_list.indptr) + row;
+  const int32_t* const extra = (p.extra_list.indptr != nullptr ? p.extra_list.indptr : p.main_list.indptr) + row;
   return {{main[0], main[1]}, {extra[0], extra[1]}};
+}
+// What they are where all rows are as long as the host's sizes say: whoever asks for slots by this guess need not wait for them.
+__device__ __forceinline__ Ends even_ends(const DecodeParams& p, int row) {
+  const int main = p.main_list.indptr != nullptr ? p.main_even : p.extra_even;
+  const int extra = p.extra_list.indptr != nullptr ? p.extra_even : p.main_even;
+  return {{row * main, (row + 1) * main}, {row * extra, (row + 1) * extra}};
 }
 
 __device__ __forceinline__ Row row_of(const DecodeParams& p, const Ends& ends) {
-  const auto span = [](const Segment& segment, const int (&at)[2]) {
-    return Span{segment.indices + at[0], segment.indptr != nullptr && segment.num_slots > 0 ? at[1] - at[0] : 0};
+  // Behind an empty span lies something that may be read, so that nobody need ask whether there are slots before reading them.
+  const int32_t* const any = p.main_list.indptr != nullptr ? p.main_list.indptr : p.extra_list.indptr;
+  const auto span = [&](const List& list, const int (&at)[2]) {
+    const int length = list.indptr != nullptr ? at[1] - at[0] : 0;
+    return Span{length > 0 ? list.indices + at[0] : any, length};
   };
-  Row work = {p, span(p.main, ends.main), span(p.extra, ends.extra), 0, 0};
+  Row work = {p, span(p.main_list, ends.main), span(p.extra_list, ends.extra), 0, 0};
   work.main_tiles = tiles_in(work.main.length);
   work.tiles = work.main_tiles + tiles_in(work.extra.length);
   return work;
 }
 
-// This lane's entries of a tile's list. Past its end the last entry stands in; `fetch` knows.
+// Part `split` of a row that was launched in p.split_k: as few parts as take no more steps, of WAVES tiles, than that many would.
+// So a row's own length decides how many of its workgroups have work, 0 .. parts - 1, at a replayed launch too.
+struct Share {
+  int begin, end;
+  uint32_t steps, each;
+  __device__ __forceinline__ uint32_t parts() const { return (steps + each - 1) / each; }
+};
+__device__ __forceinline__ Share share_of(const DecodeParams& p, const Row& row, int split) {
+  const uint32_t steps = max(1, (row.tiles + WAVES - 1) / WAVES), each = divide(steps - 1, p.split) + 1;
+  const int begin = split * each * WAVES;
+  return {begin, min(begin + static_cast<int>(each) * WAVES, row.tiles), steps, each};
+}
+
+// This lane's entries of a tile's list. Past its end the last entry stands in; `locate` knows.
 struct Listed {
   int slot[STRIPS];
 };
@@ -109,7 +145,7 @@ __device__ __forceinline__ void fetch_slots(Listed& listed, const Row& row, int 
   const int first = (in_main ? tile : tile - row.main_tiles) * TILE_TOKENS + m, last = span.length - 1;
 #pragma unroll
   for (int s = 0; s < STRIPS; ++s) {
-    const uint32_t position = static_cast<uint32_t>(min(first + 16 * s, last));
+    const uint32_t position = static_cast<uint32_t>(max(min(first + 16 * s, last), 0));
     listed.slot[s] = *reinterpret_cast<const int32_t*>(reinterpret_cast<const char*>(span.slots) + position * 4);
   }
 }
@@ -146,7 +182,7 @@ __device__ __forceinline__ Source locate(const Row& row, int tile, const Listed&
     const uint64_t valid = __builtin_amdgcn_ballot_w64(slot[s] < static_cast<uint32_t>(segment.num_slots));
     source.valid |= static_cast<uint32_t>(valid & 0xffff) << 16 * s;
   }
-  source.valid &= left < TILE_TOKENS ? (1u << left) - 1 : ALL;
+  source.valid &= left < TILE_TOKENS ? (1u << max(left, 0)) - 1 : ALL;
 #pragma unroll
   for (int s = 0; s < STRIPS; ++s) {
     const uint32_t block = divide(slot[s], segment.block);
@@ -190,18 +226,22 @@ using Online = OnlineOf<1>;
 // Every wave wants all of Q, in the same registers: each loads a quarter and hands it on through LDS, for the address unit takes
 // as long for a load that hits L1 as for one that does not. A head past the last one has the last one's, and its result is not
 // stored.
-__device__ __forceinline__ void load_q(bf16x8 (&quarter)[Q_PIECES / WAVES], const DecodeParams& p, int row, int head, int wave,
-                                       int g) { // phase: load q
+struct Quarter {
+  bf16x8 pieces[Q_PIECES / WAVES];
+};
+__device__ __forceinline__ Quarter load_q(const DecodeParams& p, int row, int head, int wave, int g) { // phase: load q
+  Quarter quarter;
   const bf16* const at = p.q + row * p.q_row_stride + min(head, p.heads - 1) * p.q_head_stride;
 #pragma unroll
   for (int i = 0; i < Q_PIECES / WAVES; ++i)
-    quarter[i] = load_unaligned<bf16x8>(at + dim_of_slot(4 * (Q_PIECES / WAVES * wave + i), g));
+    quarter.pieces[i] = load_unaligned<bf16x8>(at + dim_of_slot(4 * (Q_PIECES / WAVES * wave + i), g));
+  return quarter;
 }
 
-__device__ __forceinline__ void leave_q(char* lds, const bf16x8 (&quarter)[Q_PIECES / WAVES], int wave, int lane) {
+__device__ __forceinline__ void leave_q(char* lds, const Quarter& quarter, int wave, int lane) {
 #pragma unroll
   for (int i = 0; i < Q_PIECES / WAVES; ++i)
-    reinterpret_cast<bf16x8*>(lds)[(Q_PIECES / WAVES * wave + i) * WAVE_SIZE + lane] = quarter[i];
+    reinterpret_cast<bf16x8*>(lds)[(Q_PIECES / WAVES * wave + i) * WAVE_SIZE + lane] = quarter.pieces[i];
 }
 
 __device__ __forceinline__ void take_q(bf16x8 (&q)[Q_PIECES], const char* lds, int lane) {
@@ -222,38 +262,49 @@ __device__ __forceinline__ float max_of_head(float x) { // phase: softmax
   return __builtin_fmaxf(__builtin_bit_cast(float, even), __builtin_bit_cast(float, odd));
 }
 
-// Tiles first, first + WAVES, ... < end of a row, for one wave and its 16 heads. Of the output, share SHARE of SHARES.
-template <int SHARES, int SHARE>
-__device__ __forceinline__ void attend(OnlineOf<SHARES>& state, const Row& row, const bf16x8 (&quarter)[Q_PIECES / WAVES],
-                                       int first, int end, char* lds, char* q_lds, int wave, int lane) { // phase: none
+// Tiles first, first + WAVES, ... < end of a row, for one wave and its 16 heads; `listed` has the first one's slots. Of the
+// output, share `share` of SHARES. `listed` and `quarter` may still be on their way.
+template <int SHARES>
+__device__ __forceinline__ void attend(OnlineOf<SHARES>& state, const Row& row, Listed listed, const Quarter& quarter, int share,
+                                       int first, int end, char* lds, char* q_lds, int wave,
+                                       int lane) { // phase: none
   constexpr int TILES = OUT_TILES / SHARES, DEEP = TILES < AHEAD ? TILES : AHEAD;
   const int m = lane % 16, g = lane / 16;
   const float scale_log2 = row.p.scale * LOG2_E;
   const int write_at = m * ROW_BYTES + (g ^ bank_key(m)) * 16;
   const int read_row = 4 * g + (m >> 2);
-  const int read_at = read_row * ROW_BYTES + ((m >> 1 & 1) ^ bank_key(read_row)) * 16 + (m & 1) * 8;
+  const int read_at =
+      ((read_row * ROW_BYTES + ((m >> 1 & 1) ^ bank_key(read_row)) * 16 + (m & 1) * 8) ^ (TILES * share & 7) * 32) +
+      (TILES * share >> 3) * 256;
   const bf16x8 ones = {1, 1, 1, 1, 1, 1, 1, 1};
 
   Raw raw;
-  Listed listed;
   bf16x8 q[Q_PIECES];
   Source source = {};
-  if (first < end)
-    fetch_slots(listed, row, first, m);
-  leave_q(q_lds, quarter, wave, lane); // before the tile is asked for: a wave waits for loads in their order
-  __syncthreads();
-  if (first < end) {
-    source = locate(row, first, listed, m, g);
+  // With few workgroups the second strip of the first tile is asked for while the first one is multiplied, which is there
+  // earlier.
+  constexpr bool LATE = SHARES > 1;
+  const bool one = first + WAVES >= end;
+  source = locate(row, first, listed, m, g);
 #pragma unroll
-    for (int n = 0; n < LOADS; ++n)
-      load(raw, source, n);
-    fetch_slots(listed, row, min(first + WAVES, end - 1), m);
-  }
+  for (int n = 0; n < LOADS / (LATE ? 2 : 1); ++n)
+    load(raw, source, n);
+  leave_q(q_lds, quarter, wave, lane);
+  __syncthreads();
+  if (UNLIKELY(first >= end)) // nothing of what it asked for is valid
+    return;
 #pragma unroll
   for (int n = 0; n < TILES; ++n)
     asm("" : "+v"(state.acc[n])); // or the compiler would zero them twice: for waves with tiles, and for those without
   take_q(q, q_lds, lane);
-  const auto step = [&](int tile, auto more) {
+  if (!LATE || UNLIKELY(!one)) {
+    if (LATE)
+#pragma unroll
+      for (int n = LOADS / 2; n < LOADS; ++n)
+        load(raw, source, n);
+    fetch_slots(listed, row, min(first + WAVES, end - 1), m);
+  }
+  const auto step = [&](int tile, auto more, auto late) {
     f32x4 x[STRIPS] = {}; // phase: QK
     const uint32_t valid = source.valid;
 #pragma unroll
@@ -272,14 +323,22 @@ __device__ __forceinline__ void attend(OnlineOf<SHARES>& state, const Row& row, 
         }
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
-          if ((4 * i + 2 * h) / TILES == SHARE)
-            *reinterpret_cast<bf16x8*>(lds + (write_at ^ ((i & 1) * 128 + h * 64)) + s * 16 * ROW_BYTES + (i >> 1) * 256) = k[h];
+          *reinterpret_cast<bf16x8*>(lds + (write_at ^ ((i & 1) * 128 + h * 64)) + s * 16 * ROW_BYTES + (i >> 1) * 256) = k[h];
           x[s] = mfma_16x16x32(k[h], q[2 * i + h], x[s]);
+        }
+        if constexpr (late.value) {
+          if (s == 0) {
+            load(raw, source, LOADS / 2 + i);
+            if (i == SLOTS / 8 - 1) {
+              load(raw, source, LOADS - 2);
+              load(raw, source, LOADS - 1);
+            }
+            __builtin_amdgcn_sched_barrier(0);
+          }
         }
       }
     bf16x8 v[DEEP]; // phase: PV
-    const auto value = [&](int nth) {
-      const int n = TILES * SHARE + nth;
+    const auto value = [&](int n) {
       const char* const at = lds + (read_at ^ ((n & 7) * 32)) + (n >> 3) * 256;
       const bf16x4 low = read_transposed(at), high = read_transposed(at + 16 * ROW_BYTES);
       return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
@@ -345,10 +404,12 @@ __device__ __forceinline__ void attend(OnlineOf<SHARES>& state, const Row& row, 
   };
   int tile = first; // phase: none
 #pragma unroll 1
-  for (; tile + WAVES < end; tile += WAVES)
-    step(tile, True{});
-  if (tile < end)
-    step(tile, False{});
+  for (; SHARES > 1 ? UNLIKELY(tile + WAVES < end) : tile + WAVES < end; tile += WAVES)
+    step(tile, True{}, False{});
+  if (LATE && LIKELY(one))
+    step(tile, False{}, True{});
+  else if (!LATE || tile < end)
+    step(tile, False{}, False{});
 }
 
 } // namespace product

@@ -65,8 +65,8 @@ extern "C" __global__ __launch_bounds__(WAVE_SIZE, 8) void mla_ladder_scalar(con
   const bf16x8 q = load_unaligned<bf16x8>(p.q + row * p.q_row_stride + head * p.q_head_stride + 8 * lane); // phase: load q
   const f32x8 scaled = __builtin_convertvector(q, f32x8) * (p.scale * LOG2_E);                             // phase: none
   Head state = {{}, NO_MAX, 0.0f};
-  attend(state, p.main, span_of(p.main, row), scaled, lane);
-  attend(state, p.extra, span_of(p.extra, row), scaled, lane);
+  attend(state, p.main, span_of(p.main_list, row), scaled, lane);
+  attend(state, p.extra, span_of(p.extra_list, row), scaled, lane);
   if (p.lse != nullptr && lane == 0) // phase: store
     p.lse[static_cast<int64_t>(row) * p.heads + head] = log_sum_exp(state.max, state.sum);
   const f32x8 out = state.acc * inverse_denominator(p, head, state.max, state.sum);

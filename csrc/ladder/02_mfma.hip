@@ -77,7 +77,7 @@ extern "C" __global__ __launch_bounds__(WAVE_SIZE, 1) void mla_ladder_mfma(const
 #pragma unroll
   for (int step = 0; step < Q_STEPS; ++step)
     q[step] = load_unaligned<bf16x8>(of_head + 32 * step + 8 * g);
-  const Span main = span_of(p.main, row), extra = span_of(p.extra, row); // phase: none
+  const Span main = span_of(p.main_list, row), extra = span_of(p.extra_list, row); // phase: none
   const int main_tiles = tiles_in(main.length), tiles = main_tiles + tiles_in(extra.length);
   f32x8 acc[BLOCK_HEADS] = {};
   float max = NO_MAX, sum = 0.0f;

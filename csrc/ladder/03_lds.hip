@@ -21,7 +21,7 @@ extern "C" __global__ __launch_bounds__(WAVE_SIZE, 1) void mla_ladder_lds(const 
   using namespace ladder;
   __shared__ Shared lds;
   const int lane = threadIdx.x, row = blockIdx.x, head0 = blockIdx.y * BLOCK_HEADS, m = lane % 16, g = lane / 16;
-  const Span main = span_of(p.main, row), extra = span_of(p.extra, row);
+  const Span main = span_of(p.main_list, row), extra = span_of(p.extra_list, row);
   const int main_tiles = tiles_in(main.length), tiles = main_tiles + tiles_in(extra.length);
   Online state[QUARTERS] = {}; // of 128 dims each; all have the same maximum and sum
   float max = NO_MAX, sum = 0.0f;

@@ -102,8 +102,8 @@ extern "C" __global__ __launch_bounds__(256, 3) void mla_ladder_direct(const Dec
   const int tid = threadIdx.x, row = blockIdx.x, head0 = blockIdx.y * BLOCK_HEADS;
   const int wave = uniform(tid / WAVE_SIZE), lane = tid % WAVE_SIZE, m = lane % 16, g = lane / 16;
   const product::Row work = product::row_of(p, product::ends_of(p, row));
-  bf16x8 q[STEPS];
-  product::load_q(q, p, row, head0 + m, wave, g);
+  const product::Quarter quarter = product::load_q(p, row, head0 + m, wave, g);
+  const bf16x8(&q)[STEPS] = quarter.pieces;
   Online state = {};
   state.max = NO_MAX;
   for (int tile = 0; tile < work.tiles; ++tile) {

@@ -31,9 +31,7 @@ struct Worker {
 
 __device__ __forceinline__ void bring_q(bf16x8 (&q)[Q_PIECES], Shared& lds, const DecodeParams& p,
                                         const Worker& at) { // phase: load q
-  bf16x8 quarter[Q_PIECES / WAVES];
-  load_q(quarter, p, at.row, at.head0 + at.m, at.wave, at.g);
-  leave_q(lds.q, quarter, at.wave, at.lane);
+  leave_q(lds.q, load_q(p, at.row, at.head0 + at.m, at.wave, at.g), at.wave, at.lane);
   __syncthreads();
   take_q(q, lds.q, at.lane);
 }

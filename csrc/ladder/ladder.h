@@ -84,7 +84,7 @@ template <typename Version> __device__ __forceinline__ void decode(const DecodeP
   __shared__ typename Version::Shared lds;
   const int tid = threadIdx.x, row = blockIdx.x, head0 = blockIdx.y * BLOCK_HEADS;
   const int wave = uniform(tid / WAVE_SIZE), lane = tid % WAVE_SIZE;
-  const Span main = span_of(p.main, row), extra = span_of(p.extra, row);
+  const Span main = span_of(p.main_list, row), extra = span_of(p.extra_list, row);
   const int main_tiles = tiles_in(main.length), tiles = main_tiles + tiles_in(extra.length);
   Online state = {};
   state.max = NO_MAX;

@@ -101,20 +101,18 @@ Divisor by(int64_t divisor) {
   return {static_cast<uint32_t>((int64_t{1} << (31 + shift)) / divisor + 1), shift};
 }
 
-Segment segment(const Tensor& cache, const Tensor& indices, const Tensor& indptr, const Tensor& q) {
-  Segment made = {};
+void segment(Segment& made, List& list, const Tensor& cache, const Tensor& indices, const Tensor& indptr, const Tensor& q) {
   made.cache = address<uint8_t>("cache", cache, q, ScalarType::Byte, {-1, -1, TOKEN_BYTES}, false);
   const int64_t blocks = cache.size(0), block_size = cache.size(1);
   STD_TORCH_CHECK(block_size >= 1 && cache.stride(2) == 1 && (block_size == 1 || cache.stride(1) == TOKEN_BYTES) &&
                       (blocks < 2 || cache.stride(0) >= block_size * TOKEN_BYTES) && blocks <= INT32_MAX / block_size,
                   "cache: only the stride between blocks is free, and slots are int32");
-  made.indices = address<int32_t>("indices", indices, q, ScalarType::Int, {-1});
-  made.indptr = address<int32_t>("indptr", indptr, q, ScalarType::Int, {q.size(0) + 1});
+  list.indices = address<int32_t>("indices", indices, q, ScalarType::Int, {-1});
+  list.indptr = address<int32_t>("indptr", indptr, q, ScalarType::Int, {q.size(0) + 1});
   made.block_stride = cache.stride(0);
   made.num_slots = static_cast<int32_t>(blocks * block_size);
   made.block_size = static_cast<int32_t>(block_size);
   made.block = by(block_size);
-  return made;
 }
 
 void decode(const Tensor& q, const Tensor& main_cache, const Tensor& main_indices, const Tensor& main_indptr,
@@ -132,11 +130,11 @@ void decode(const Tensor& q, const Tensor& main_cache, const Tensor& main_indice
   for (const int64_t allowed : SPLITS)
     known |= split_k == allowed;
   STD_TORCH_CHECK(known, "split_k is ", split_k, "; it may be 1, 2, 3, 4, 6, 8, 12 or 16");
-  p.main = segment(main_cache, main_indices, main_indptr, q);
+  segment(p.main, p.main_list, main_cache, main_indices, main_indptr, q);
   STD_TORCH_CHECK(extra_cache.has_value() == extra_indices.has_value() && extra_cache.has_value() == extra_indptr.has_value(),
                   "extra_cache, extra_indices and extra_indptr come together");
   if (extra_cache)
-    p.extra = segment(*extra_cache, *extra_indices, *extra_indptr, q);
+    segment(p.extra, p.extra_list, *extra_cache, *extra_indices, *extra_indptr, q);
   if (attn_sink)
     p.attn_sink = address<float>("attn_sink", *attn_sink, q, ScalarType::Float, {heads});
   if (lse)

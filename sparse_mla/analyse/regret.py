@@ -19,12 +19,12 @@ from sparse_mla.kernels.case import Case
 from sparse_mla.kernels.catalogue import kernel_named
 from sparse_mla.kernels.split_k import COMPUTE_UNITS, Costs, plan_split, tiles_of, work
 
-KERNELS = ("product", "base")
+KERNELS = ("product", "few", "base")
 LAYERS = {"Flash CSA": (128, 512), "Pro CSA": (128, 1024), "HCA": (128, 7812), "SWA": (128, 0)}  # tokens: main, extra
 ROWS, HEADS = (1, 4, 16, 64, 256), (16, 64, 128)
 # What is left out: cases of more tiles (the emulator walks each), and more than 4 parts where whole rows are more workgroups than
 # compute units, which time shows to get worse with every part.
-MOST_TILES = {"product": 20_500, "base": 10_500}
+MOST_TILES = {"product": 20_500, "few": 20_500, "base": 10_500}
 _CELL = ["kernel", "layer", "rows", "heads"]
 FILE = "modelled/splits.csv"
 _HEAD = """# Microseconds of a decode on an MI355X by kernel, layer, rows, heads and split; each row has slots of its own.
@@ -44,6 +44,8 @@ def cells() -> list[tuple[str, str, int, int, int]]:
                     size = groups * tiles_of(spec, [main], [extra])[0]
                     if size <= MOST_TILES[kernel]:
                         splits = [s for s in spec.splits if s <= 4 or groups <= COMPUTE_UNITS]
+                        if spec.shares > 1:  # is for launches that fit the chip at once
+                            splits = [s for s in spec.splits if groups * spec.shares * s <= COMPUTE_UNITS]
                         found += [(size, kernel, layer, rows, heads, s) for s in splits]
     return [cell[1:] for cell in sorted(found)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -54,7 +55,14 @@ def compile_hip(
     else:
         path, name = None, "source.hip"
         content, searched = source, [*include]
-    flags = [*FLAGS, opt, f"--offload-arch={arch}", *(f"-D{key}={value}" for key, value in (defines or {}).items())]
+    own = re.search(r"^// flags: (.*)$", content, re.MULTILINE)  # of this source
+    flags = [
+        *FLAGS,
+        *(own[1].split() if own else ()),
+        opt,
+        f"--offload-arch={arch}",
+        *(f"-D{key}={value}" for key, value in (defines or {}).items()),
+    ]
     headers = [header for where in searched for header in sorted(where.glob("*.h*"))]  # one source may include another
     headers += sorted(csrc.glob("*/*.h"))
     headers += sorted(path for path in (csrc / "include").rglob("*") if path.is_file())  # <cmath> and its like have no suffix

@@ -44,7 +44,7 @@ def outputs(
     spec: KernelSpec, inputs: DecodeInputs, split_k: int, partials: Partials, device: torch.device | str = "cpu"
 ) -> dict[str, torch.Tensor]:
     """What a decode writes, by the names of kernels.params.pack: NaN at first, so that what a kernel fails to write is seen."""
-    acc, ml = workspace_shape(inputs.rows, inputs.heads, split_k)
+    acc, ml = workspace_shape(inputs.rows, inputs.heads, split_k, spec.shares)
     f32, bf16 = torch.float32, torch.bfloat16
     shapes = {"out": (inputs.q.shape, bf16), "lse": (inputs.q.shape[:2], f32)}
     shapes |= {"partial_acc": (torch.Size(acc), f32 if partials == "fp32" else bf16), "partial_ml": (torch.Size(ml), f32)}

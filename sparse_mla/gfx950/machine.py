@@ -226,6 +226,7 @@ def prepare(code: Code, grid: Sequence[int], block: Sequence[int], kernarg: byte
         packet_at = run.map_last(np.frombuffer(aql, np.uint8), "dispatch packet")
     user = _user_sgprs(kernel, kernarg_at, packet_at, kernarg)
     shared.user_sgprs[: len(user)], shared.n_user_sgprs = user, len(user)
+    shared.entry = int(np.searchsorted(code.ops["pc"], _entry(kernel)))
     shared.workgroup_id_mask = sum(kernel.descriptor.get(f"system_sgpr_workgroup_id_{d}", 0) << i for i, d in enumerate("xyz"))
     return run
 
@@ -276,6 +277,15 @@ def _three(value: Sequence[int], what: str) -> tuple[int, int, int]:
     if len(value) > 3 or not all(1 <= n < 1 << 31 for n in (x, y, z)):
         raise InputError(f"{what} {tuple(value)}: give one to three positive sizes")
     return x, y, z
+
+
+def _entry(kernel: Kernel) -> int:
+    """The instruction with which a wave starts. Where arguments are preloaded, the compiler's first instructions, up to a branch,
+    load them for devices whose firmware does not; others start behind them, 256 bytes later."""
+    if not kernel.descriptor.get("user_sgpr_kernarg_preload_length"):
+        return 0
+    branch = next(i for i in kernel.instructions if i.mnemonic == "s_branch")
+    return kernel.labels[str(branch.args[0].value)]
 
 
 def _user_sgprs(kernel: Kernel, kernarg_at: int, packet_at: int, kernarg: bytes) -> list[int]:

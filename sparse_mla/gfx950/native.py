@@ -89,6 +89,7 @@ class Launch(c.Structure):
         ("next", _U64),
         ("limit", _U64),
         ("order", _POINTER),
+        ("entry", _U64),
         ("seed", _U64),
     ]
 

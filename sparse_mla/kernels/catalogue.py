@@ -40,6 +40,7 @@ class KernelSpec:
     block: int = 256
     fused_block: int | None = None  # where the fused kernel takes another number of threads
     reduce_block: int = 256  # threads of a workgroup of the second launch, which takes one head
+    shares: int = 1  # workgroups that divide the output's dims of one head block among them
     one_launch: int = 1  # up to this split the part of a row that comes last merges them all, without a second launch
 
     @property
@@ -52,8 +53,8 @@ class KernelSpec:
         """The launches of one decode, in order."""
         head_blocks = -(-heads // self.head_block)
         if split_k == 1:
-            return (KernelLaunch(*self.fused, (rows, head_blocks, 1), self.fused_block or self.block),)
-        parts = KernelLaunch(*self.partial[partials], (rows, head_blocks, split_k), self.block)
+            return (KernelLaunch(*self.fused, (rows, head_blocks * self.shares, 1), self.fused_block or self.block),)
+        parts = KernelLaunch(*self.partial[partials], (rows, head_blocks * self.shares, split_k), self.block)
         if split_k <= self.one_launch:
             return (parts,)
         return parts, KernelLaunch(*self.reduce[partials], (rows, heads, 1), self.reduce_block)
@@ -78,6 +79,7 @@ def _rung(number: int, name: str, about: str, **more: Any) -> KernelSpec:
 
 
 _PARTIAL, _REDUCE, _PRODUCT = "decode/split_partial.hip", "decode/split_reduce.hip", "decode/product.hip"
+_FEW = "decode/few.hip"
 CATALOGUE: dict[str, KernelSpec] = {
     spec.name: spec
     for spec in (
@@ -103,6 +105,18 @@ CATALOGUE: dict[str, KernelSpec] = {
             block=512,
             reduce_block=64,
             one_launch=4,
+        ),
+        KernelSpec(
+            name="few",
+            about="for few rows: four workgroups divide the output's dims among them, rows choose their parts on the device",
+            fused=("mla_decode_few", _FEW),
+            partial={"fp32": ("mla_decode_few", _FEW)},
+            reduce={},
+            splits=(1, 2, 3, 4, 6, 8, 12, 16),
+            head_block=16,
+            tile=32,
+            shares=4,
+            one_launch=16,
         ),
         KernelSpec(
             name="triton",

@@ -22,11 +22,17 @@ class Divisor(Structure):
         return cls((1 << 31 + shift) // divisor + 1, shift)
 
 
+class ListParams(Structure):
+    """Each row's slots in a cache; zero where a decode has no such segment."""
+
+    _fields_ = [(name, c_uint64) for name in ("indices", "indptr")]
+
+
 class SegmentParams(Structure):
-    """One cache and each row's slots in it; all zero where a decode has no such segment."""
+    """One cache; all zero where a decode has no such segment."""
 
     _fields_ = [
-        *((name, c_uint64) for name in ("cache", "indices", "indptr")),
+        ("cache", c_uint64),
         ("block_stride", c_int64),  # bytes
         *((name, c_int32) for name in ("num_slots", "block_size")),
         ("block", Divisor),
@@ -37,13 +43,15 @@ class DecodeParams(Structure):
     """Addresses, strides in elements, and sizes; `bytes(params)` is the kernel's argument block."""
 
     _fields_ = [
+        *((name, ListParams) for name in ("main_list", "extra_list")),
+        ("split", Divisor),
+        *((name, c_int32) for name in ("main_even", "extra_even")),
         *((name, c_uint64) for name in ("q", "out", "lse", "attn_sink", "partial_acc", "partial_ml", "arrivals")),
         *((name, c_int64) for name in ("q_row_stride", "q_head_stride", "out_row_stride", "out_head_stride")),
         ("main", SegmentParams),
         ("extra", SegmentParams),
         *((name, c_int32) for name in ("rows", "heads", "split_k")),
         ("scale", c_float),
-        ("split", Divisor),
     ]
 
 
@@ -56,18 +64,24 @@ def device_address(tensor: torch.Tensor, name: str) -> int:
     return tensor.data_ptr()
 
 
-def _segment(segment: Segment | None, name: str, place: Place) -> SegmentParams:
+def _segment(segment: Segment | None, name: str, place: Place) -> tuple[SegmentParams, ListParams, int]:
+    """A cache, its lists, and how many slots a row has if they all have as many: nothing is read from a device."""
     if segment is None:
-        return SegmentParams()
+        return SegmentParams(), ListParams(), 0
     cache = segment.cache
-    return SegmentParams(
-        cache=place(cache.storage, f"{name} cache"),
-        indices=place(segment.indices, f"{name} indices"),
-        indptr=place(segment.indptr, f"{name} indptr"),
-        block_stride=cache.layout.block_stride,
-        num_slots=cache.num_slots,
-        block_size=cache.layout.block_size,
-        block=Divisor.by(cache.layout.block_size),
+    slots = int(segment.indptr[-1]) if segment.indptr.is_cpu else segment.indices.numel()
+    even = slots // max(1, segment.indptr.numel() - 1)
+    lists = ListParams(place(segment.indices, f"{name} indices"), place(segment.indptr, f"{name} indptr"))
+    return (
+        SegmentParams(
+            cache=place(cache.storage, f"{name} cache"),
+            block_stride=cache.layout.block_stride,
+            num_slots=cache.num_slots,
+            block_size=cache.layout.block_size,
+            block=Divisor.by(cache.layout.block_size),
+        ),
+        lists,
+        even,
     )
 
 
@@ -87,7 +101,14 @@ def pack(
     def at(tensor: torch.Tensor | None, name: str) -> int:
         return 0 if tensor is None else place(tensor, name)
 
+    main, main_list, main_even = _segment(inputs.main, "main", place)
+    extra, extra_list, extra_even = _segment(inputs.extra, "extra", place)
     return DecodeParams(
+        main_list=main_list,
+        extra_list=extra_list,
+        split=Divisor.by(split_k),
+        main_even=main_even,
+        extra_even=extra_even,
         q=at(inputs.q, "q"),
         out=at(out, "out"),
         lse=at(lse, "lse"),
@@ -99,11 +120,10 @@ def pack(
         q_head_stride=inputs.q.stride(1),
         out_row_stride=out.stride(0),
         out_head_stride=out.stride(1),
-        main=_segment(inputs.main, "main", place),
-        extra=_segment(inputs.extra, "extra", place),
+        main=main,
+        extra=extra,
         rows=inputs.rows,
         heads=inputs.heads,
         split_k=split_k,
         scale=inputs.scale,
-        split=Divisor.by(split_k),
     )

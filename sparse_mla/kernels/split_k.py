@@ -40,11 +40,11 @@ class Costs(NamedTuple):
     tile: float  # each further tile of a step
     beside: float  # each further workgroup resident at the same time
     step_beside: float  # each of its steps
-    part: float  # each thousand heads of parts to be written and read
+    part: float  # each thousand heads of parts to be written and read; of a kernel with shares, each part of the longest row
 
 
 # Kernels that are not named here are of base's design, and planned as base.
-RESIDENCY = {"base": Residency(3, 1), "product": Residency(1, 1), "triton": Residency(1, 1)}
+RESIDENCY = {"base": Residency(3, 1), "product": Residency(1, 1), "few": Residency(1, 4), "triton": Residency(1, 1)}
 COSTS = {
     "base": Costs(whole=5.87, last=0.0, second=9.25, workgroup=0.17, step=4.35, tile=0.0, beside=0.0, step_beside=2.12, part=0.0),
     "product": Costs(
@@ -56,27 +56,30 @@ COSTS = {
 
 
 def work(spec: KernelSpec, tiles: Sequence[int], heads: int, split_k: int) -> Costs:
-    """How often each of the costs occurs in a decode whose rows have these numbers of tiles, each row in `split_k` parts.
+    """How often each of the costs occurs in a decode whose rows have these numbers of tiles, each row in `split_k` parts, of a
+    kernel with shares in at most as many: it cuts a row into whole steps.
 
     Compute units take workgroups longest first, and as many as fit at a time: exact for equal rows, an upper bound for others.
     """
     resident, at_once = RESIDENCY.get(spec.name, RESIDENCY["base"])
-    parts = sorted((-(-row // split_k) for row in tiles), reverse=True)
-    copies = -(-heads // spec.head_block) * split_k
+    unit = at_once if spec.shares > 1 else 1  # what parts are multiples of
+    parts = sorted((unit * max(1, -(-row // (unit * split_k))) for row in tiles), reverse=True)
+    most = split_k if unit == 1 else max((-(-max(row, 1) // part) for row, part in zip(sorted(tiles)[::-1], parts, strict=True)), default=1)
+    copies = -(-heads // spec.head_block) * spec.shares * most
     busiest = [parts[first // copies] for first in range(0, len(parts) * copies, COMPUTE_UNITS)]
     alone = busiest[::resident]
     steps, steps_alone = (sum(-(-part // at_once) for part in some) for some in (busiest, alone))
-    merged = 1 < split_k <= spec.one_launch
+    merged = 1 < most <= spec.one_launch
     return Costs(
-        whole=split_k == 1,
+        whole=most == 1,
         last=merged,
-        second=split_k > 1 and not merged,
+        second=most > 1 and not merged,
         workgroup=len(alone),
         step=steps_alone,
         tile=sum(alone) - steps_alone,
         beside=len(busiest) - len(alone),
         step_beside=steps - steps_alone,
-        part=len(tiles) * heads * split_k / 1000 if split_k > 1 else 0,
+        part=0 if most == 1 else most if unit > 1 else len(tiles) * heads * split_k / 1000,
     )
 
 
@@ -123,7 +126,10 @@ def split_of(case: Case, kernel: str, split_k: int | Literal["auto"]) -> int:
     return plan_split(case.main, None if case.extra is None else case.extra_lens, case.heads, kernel)
 
 
-def workspace_shape(rows: int, heads: int, split_k: int) -> tuple[tuple[int, int, int, int], tuple[int, int, int, int]]:
-    """Shapes of the partial sums (fp32 or bf16) and of their fp32 (maximum in the log2 domain, sum); no elements when unsplit."""
+def workspace_shape(
+    rows: int, heads: int, split_k: int, shares: int = 1
+) -> tuple[tuple[int, int, int, int], tuple[int, int, int, int]]:
+    """Shapes of the partial sums (fp32 or bf16) and of their fp32 (maximum in the log2 domain, sum); no elements when unsplit.
+    Every one of a kernel's `shares` has its own of the latter."""
     parts = split_k if split_k > 1 else 0
-    return (rows, parts, heads, HEAD_DIM), (rows, parts, heads, 2)
+    return (rows, parts, heads, HEAD_DIM), (shares * rows, parts, heads, 2)

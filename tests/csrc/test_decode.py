@@ -21,7 +21,7 @@ from sparse_mla.kernels.inputs import DecodeInputs, Segment
 from sparse_mla.kernels.params import Divisor, pack
 from sparse_mla.kernels.reference import reference
 
-HIP = ("base", "product")
+HIP = ("base", "product", "few")
 SPLITS = [(kernel, split_k) for kernel in HIP for split_k in CATALOGUE[kernel].splits]
 SOME = [(kernel, split_k) for kernel in HIP for split_k in (1, 4, 16)]
 
@@ -135,7 +135,7 @@ def test_lse_may_be_absent(kernel: str, split_k: int) -> None:
     inputs = CASES["no-sink"].inputs()
     expected = decode(inputs, kernel, split_k)[0]
     out = torch.full_like(expected, torch.nan)
-    workspace = {"partial_acc": torch.empty(2, split_k, 16, HEAD_DIM), "partial_ml": torch.empty(2, split_k, 16, 2)}
+    workspace = {"partial_acc": torch.empty(2, split_k, 16, HEAD_DIM), "partial_ml": torch.empty(8, split_k, 16, 2)}
     workspace["arrivals"] = torch.zeros(2, 1, dtype=torch.int32)
     for step in CATALOGUE[kernel].launches(inputs.rows, inputs.heads, split_k):
         memory = Memory()
@@ -165,21 +165,51 @@ def test_stale_partials_do_not_leak(stale: float, partials: Partials) -> None:
     torch.testing.assert_close(lse, torch.full_like(lse, torch.log(torch.tensor(8.0)).item()))
 
 
-def test_one_launch_leaves_its_workspace_ready() -> None:
+@pytest.mark.parametrize("kernel", ["product", "few"])
+def test_one_launch_leaves_its_workspace_ready(kernel: str) -> None:
     """Counters are zero again, and what lies in the partials, of another decode or anybody's, does not matter."""
-    spec, split_k = CATALOGUE["product"], 4
+    spec, split_k = CATALOGUE[kernel], 4
     first, second = CASES["ragged-invalid"].inputs(), CASES["no-sink"].inputs()
     rows, heads = max(first.rows, second.rows), max(first.heads, second.heads)
     arrivals = torch.zeros(rows, -(-heads // 16), dtype=torch.int32)
-    acc, ml = torch.full((rows, split_k, heads, HEAD_DIM), torch.nan), torch.full((rows, split_k, heads, 2), torch.inf)
+    acc, ml = torch.full((rows, split_k, heads, HEAD_DIM), torch.nan), torch.full((4 * rows, split_k, heads, 2), torch.inf)
     for inputs in (first, second, first):
         out = torch.full_like(inputs.q, torch.nan).contiguous()
         [step] = spec.launches(inputs.rows, inputs.heads, split_k)
         memory = Memory()
         params = pack(inputs, out=out, partial_acc=acc, partial_ml=ml, arrivals=arrivals, split_k=split_k, place=memory.map)
         launch(load(step.source)[step.symbol], step.grid, (step.block,), bytes(params), memory)
-        assert torch.equal(bits(out), bits(decode(inputs, "product", split_k)[0]))
+        assert torch.equal(bits(out), bits(decode(inputs, kernel, split_k)[0]))
         assert not arrivals.any()
+
+
+@pytest.mark.parametrize("split_k", [4, 16])
+def test_rows_choose_their_parts_when_a_launch_is_replayed(split_k: int) -> None:
+    """The same arguments, workspace and grid again and again, as in a captured graph, while the lists change under them. The
+    host's guess of their lengths is right only for the first."""
+    cache = PagedCache.empty(16, 64)
+    cache.write(range(1024), torch.randn(1024, HEAD_DIM, generator=torch.Generator().manual_seed(3)))
+    slots = torch.randperm(1024, generator=torch.Generator().manual_seed(4)).int()
+    indptr, q = torch.tensor([0, 500, 1000], dtype=torch.int32), query(2, 17)
+    inputs = DecodeInputs(q, Segment(cache, slots, indptr), None, HEAD_DIM**-0.5, None)
+    acc, ml = torch.full((2, split_k, 17, HEAD_DIM), torch.nan), torch.full((8, split_k, 17, 2), torch.nan)
+    arrivals, out, memory = torch.zeros(2, 2, dtype=torch.int32), torch.empty_like(q), Memory()
+    tensors = {"out": out, "partial_acc": acc, "partial_ml": ml, "arrivals": arrivals}
+    [step] = CATALOGUE["few"].launches(2, 17, split_k)
+    params = bytes(pack(inputs, **tensors, split_k=split_k, place=memory.map))
+    lengths = [(500, 500), (1000, 0), (0, 1), (128, 129), (3, 900), (500, 500), *((n, 1000 - n) for n in range(0, 1000, 37))]
+    for first, second in lengths:
+        indptr.copy_(torch.tensor([0, first, first + second]))
+        out.fill_(torch.nan)
+        launch(load(step.source)[step.symbol], step.grid, (step.block,), params, memory)
+        now = DecodeInputs(q, segment(cache, slots[:first].tolist(), slots[first : first + second].tolist()), None, inputs.scale, None)
+        assert torch.equal(bits(out), bits(decode(now, "few", split_k)[0]))
+        assert compare(out, reference(now).out).rel_l2 < 3e-3
+        assert not arrivals.any()
+    arrivals.fill_(1)  # as a launch leaves it that did not end: the host writes zeros, or parts are merged too early
+    acc.fill_(torch.nan)
+    launch(load(step.source)[step.symbol], step.grid, (step.block,), params, memory)
+    assert not torch.equal(bits(out), bits(decode(now, "few", split_k)[0]))
 
 
 @pytest.mark.parametrize("divisor", [1, 2, 3, 7, 64, 255, 256, 641, 65_537, 2**30 + 1, 2**31 - 1])

@@ -22,7 +22,7 @@ def fields(structure: type[ctypes.Structure], prefix: str = "", base: int = 0) -
 
 def test_the_header_declares_the_same_bytes(tmp_path: Path) -> None:
     members = list(fields(DecodeParams))
-    assert len(members) == 18 + 2 * 9 + 2  # and of the two segments, and of the divisor
+    assert len(members) == 22 + 2 * 2 + 2 + 2 * 7  # and of the two lists, the divisor, the two segments
     lines = ['#include "decode_params.h"', "DecodeParams p;"]
     lines += [f"static_assert(sizeof(DecodeParams) == {ctypes.sizeof(DecodeParams)});"]
     lines += [

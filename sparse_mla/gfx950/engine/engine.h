@@ -75,6 +75,7 @@ typedef struct {
   u64 budget;                 // wave instructions a wave may execute
   u64 next, limit;            // next workgroup to start (shared by all workers), one past the last
   const u64* order;           // [limit] a permutation of the workgroups, null: as they are numbered
+  u64 entry;                  // operation with which a wave starts
   u64 seed;                   // of the order in which a workgroup's waves run to their next barrier, 0: as they are numbered
 } Launch;
 

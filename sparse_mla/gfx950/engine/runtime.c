@@ -52,7 +52,7 @@ static void give_memory(Wave* w, const Launch* l, Worker* k, u32 index) {
 static void start_wave(const Launch* l, Worker* k, u32 index, const u32 id[3]) {
   Wave* w = wave_at(l, k, index);
   __builtin_memset(w, 0, sizeof *w);
-  w->launch = l; w->worker = k; w->range = l->ranges; w->resume = l->code;
+  w->launch = l; w->worker = k; w->range = l->ranges; w->resume = l->code + l->entry;
   w->counts = k->counts + (u64)index * l->n_blocks;
   w->budget = (i64)l->budget; w->index = index;
   give_memory(w, l, k, index);
@@ -158,7 +158,7 @@ void engine_start(const Launch* l, Worker* k, const u32 id[3]) {
 // A bare wave on given registers (tests, lane maps): the caller has filled the Wave's registers; EXEC, SGPRs and VGPRs stay after.
 i64 engine_run_wave(const Launch* l, Worker* k) {
   Wave* w = wave_at(l, k, 0);
-  w->launch = l; w->worker = k; w->range = l->ranges; w->resume = l->code; w->counts = k->counts;
+  w->launch = l; w->worker = k; w->range = l->ranges; w->resume = l->code + l->entry; w->counts = k->counts;
   w->budget = (i64)l->budget; w->mode = 0; w->index = 0;
   give_memory(w, l, k, 0);
   do run_wave(w); while (w->state == AT_BARRIER);
