@@ -24,7 +24,7 @@ LAYERS = {"Flash CSA": (128, 512), "Pro CSA": (128, 1024), "HCA": (128, 7812), "
 ROWS, HEADS = (1, 4, 16, 64, 256), (16, 64, 128)
 # What is left out: cases of more tiles (the emulator walks each), and more than 4 parts where whole rows are more workgroups than
 # compute units, which time shows to get worse with every part.
-MOST_TILES = {"product": 20_500, "few": 20_500, "base": 10_500}
+MOST_TILES = {"product": 4_600, "few": 20_500, "base": 10_500}
 _CELL = ["kernel", "layer", "rows", "heads"]
 FILE = "modelled/splits.csv"
 _HEAD = """# Microseconds of a decode on an MI355X by kernel, layer, rows, heads and split; each row has slots of its own.

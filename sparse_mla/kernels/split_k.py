@@ -48,8 +48,9 @@ RESIDENCY = {"base": Residency(3, 1), "product": Residency(1, 1), "few": Residen
 COSTS = {
     "base": Costs(whole=5.87, last=0.0, second=9.25, workgroup=0.17, step=4.35, tile=0.0, beside=0.0, step_beside=2.12, part=0.0),
     "product": Costs(
-        whole=1.95, last=4.12, second=4.97, workgroup=3.25, step=1.35, tile=0.0, beside=0.0, step_beside=0.0, part=0.05
+        whole=3.26, last=5.8, second=6.15, workgroup=2.24, step=1.34, tile=0.0, beside=0.0, step_beside=0.0, part=0.0
     ),
+    "few": Costs(whole=0.7, last=2.06, second=0.0, workgroup=2.76, step=0.16, tile=0.47, beside=0.0, step_beside=0.0, part=0.02),
     # Not fitted: a tile's LDS cycles and latency on an otherwise idle compute unit, and a published second launch of 5.3.
     "triton": Costs(whole=0.0, last=0.0, second=5.3, workgroup=3.0, step=3.0, tile=0.0, beside=0.0, step_beside=0.0, part=0.39),
 }
@@ -63,8 +64,10 @@ def work(spec: KernelSpec, tiles: Sequence[int], heads: int, split_k: int) -> Co
     """
     resident, at_once = RESIDENCY.get(spec.name, RESIDENCY["base"])
     unit = at_once if spec.shares > 1 else 1  # what parts are multiples of
-    parts = sorted((unit * max(1, -(-row // (unit * split_k))) for row in tiles), reverse=True)
-    most = split_k if unit == 1 else max((-(-max(row, 1) // part) for row, part in zip(sorted(tiles)[::-1], parts, strict=True)), default=1)
+    parts = sorted((unit * max(unit > 1, -(-row // (unit * split_k))) for row in tiles), reverse=True)
+    most = split_k
+    if unit > 1:
+        most = max((-(-max(row, 1) // part) for row, part in zip(sorted(tiles, reverse=True), parts, strict=True)), default=1)
     copies = -(-heads // spec.head_block) * spec.shares * most
     busiest = [parts[first // copies] for first in range(0, len(parts) * copies, COMPUTE_UNITS)]
     alone = busiest[::resident]

@@ -202,7 +202,8 @@ def test_rows_choose_their_parts_when_a_launch_is_replayed(split_k: int) -> None
         indptr.copy_(torch.tensor([0, first, first + second]))
         out.fill_(torch.nan)
         launch(load(step.source)[step.symbol], step.grid, (step.block,), params, memory)
-        now = DecodeInputs(q, segment(cache, slots[:first].tolist(), slots[first : first + second].tolist()), None, inputs.scale, None)
+        lists = segment(cache, slots[:first].tolist(), slots[first : first + second].tolist())
+        now = replace(inputs, main=lists)
         assert torch.equal(bits(out), bits(decode(now, "few", split_k)[0]))
         assert compare(out, reference(now).out).rel_l2 < 3e-3
         assert not arrivals.any()
