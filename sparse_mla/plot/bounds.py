@@ -51,7 +51,7 @@ def bounds_figure(
     (here,) = ours[mine].itertuples()
     fits = here.bytes <= cached  # then HBM is not asked: the model's caches are warm
     near = limits[(limits.rows == row) & ~((limits.bound == "HBM") & fits)].set_index("bound").microseconds
-    parts = f"{here.split} {'part' if here.split == 1 else 'parts'} a row"
+    parts = f"{here.split:.0f} {'part' if here.split == 1 else 'parts'} for each row"
     finding = (
         f"{row} rows take {here.us:.3g} us in {parts} (modelled). "
         f"No kernel could be below {near.max():.3g} us ({near.idxmax()}): "
