@@ -35,6 +35,7 @@ def decode_us_figure(
             axis.set_title(f"{count} heads")
             axis.set_xticks([4**power for power in range(6) if 4**power <= mine.rows.max()])
             axis.xaxis.set_major_formatter("{x:.0f}")
+            axis.yaxis.set_major_formatter("{x:,.0f}")
             axis.minorticks_off()
             wide = mine[mine.kind == "measured"].pivot_table(index=["device", "rows"], columns="series", values="us")
             if {OURS, PEER, FLOOR} <= set(wide):
