@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
-from collections.abc import Callable, Iterator
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +20,7 @@ import pytest
 
 import sparse_mla
 
+ROOT = Path(__file__).parents[2]
 WIDGETS = Path(sparse_mla.__file__).parent / "widgets"
 # No sandbox: it needs rights that containers lack. Pages come from `route` or from loopback.
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--force-device-scale-factor=1"]
@@ -101,4 +109,127 @@ def show(chromium: Any) -> Iterator[Callable[..., Any]]:
     yield opened
     for page in pages:
         assert page.failures == []
+        page.close()
+
+
+# --- a real JupyterLab
+
+NOTEBOOK = "window.jupyterapp.shell.currentWidget"
+TOKEN = "only-on-loopback"
+
+
+@dataclass
+class Live:
+    """A notebook open in JupyterLab: its page, and its cells by number."""
+
+    page: Any
+
+    def cell(self, number: int) -> Any:
+        return self.page.locator(f".jp-Notebook .jp-Cell[data-windowed-list-index='{number}']")
+
+    def run(self, *numbers: int) -> None:
+        """Run cells and wait until they are done; one that raises fails the test."""
+        for number in numbers:
+            act = f"async () => {{ {NOTEBOOK}.content.deselectAll(); {NOTEBOOK}.content.activeCellIndex = {number};"
+            self.page.evaluate(act + " return await window.jupyterapp.commands.execute('notebook:run-cell'); }")
+            assert self.cell(number).locator("[data-mime-type*=error]").count() == 0, self.cell(number).inner_text()
+
+    def write(self, number: int, source: str) -> None:
+        self.page.evaluate(f"source => {NOTEBOOK}.content.widgets[{number}].model.sharedModel.setSource(source)", source)
+
+    def sources(self) -> list[str]:
+        found: list[str] = self.page.evaluate(f"{NOTEBOOK}.content.widgets.map(cell => cell.model.sharedModel.getSource())")
+        return found
+
+    def find(self, words: str) -> int:
+        """The first code cell with these words."""
+        kinds = self.page.evaluate(f"{NOTEBOOK}.content.widgets.map(cell => cell.model.type)")
+        pairs = zip(kinds, self.sources(), strict=True)
+        return next(n for n, (kind, source) in enumerate(pairs) if kind == "code" and words in source)
+
+    def theme(self, name: str) -> None:
+        self.page.evaluate(f"window.jupyterapp.commands.execute('apputils:change-theme', {{ theme: 'JupyterLab {name}' }})")
+        self.page.wait_for_selector(f"body[data-jp-theme-light={'false' if name == 'Dark' else 'true'}]", state="attached")
+
+    def keep(self, name: str, element: Any = None) -> None:
+        """A screenshot into the folder that SPARSE_MLA_SCREENSHOTS names, if it does."""
+        if folder := os.environ.get("SPARSE_MLA_SCREENSHOTS"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            (element or self.page).screenshot(path=Path(folder) / f"{name}.png")
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory, chromium: Any) -> Iterator[tuple[str, Path]]:
+    """One JupyterLab of its own for all tests, on loopback and with a token: its address and the folder it serves."""
+    home = tmp_path_factory.mktemp("lab")
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = int(found.getsockname()[1])
+    (home / "work").mkdir()
+    # All cells are in the page, however long the notebook: they are counted, and scanned.
+    tracker = home / "settings/@jupyterlab/notebook-extension/tracker.jupyterlab-settings"
+    tracker.parent.mkdir(parents=True)
+    tracker.write_text('{"windowingMode": "none"}')
+    options = ["--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"]
+    options += [f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={home / 'work'}", "--expose-app-in-browser"]
+    options += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url="]
+    homes = {f"JUPYTER_{name}_DIR": str(home / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+    homes |= {f"JUPYTERLAB_{name}_DIR": str(home / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
+    homes |= {"HOME": str(home), "PYTHONPATH": str(ROOT), "SPARSE_MLA_PROGRESS": str(home / "progress.json")}
+    homes |= {"XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")}  # compiled kernels stay
+    environment = os.environ | homes
+    environment.pop("SPARSE_MLA_HEADLESS", None)
+    with (home / "log").open("w") as log:
+        server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *options], env=environment, stdout=log, stderr=log)
+        try:
+            for _ in range(300):
+                try:
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/api?token={TOKEN}", timeout=5)
+                    break
+                except OSError:
+                    assert server.poll() is None, (home / "log").read_text()
+                    time.sleep(0.2)
+            yield f"http://127.0.0.1:{port}", home / "work"
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+@pytest.fixture
+def notebook(lab: tuple[str, Path], chromium: Any) -> Iterator[Callable[..., Live]]:
+    """`notebook("02")` opens that lesson, `notebook(cells)` one of these sources; the kernel is there, nothing has run.
+
+    Nobody but the server may be asked for anything.
+    """
+    opened: list[Any] = []
+    address, work = lab
+
+    def refuse(route: Any) -> None:
+        route.abort()
+        opened[-1].failures.append(f"asked for {route.request.url}")
+
+    def live(what: str | Sequence[str]) -> Live:
+        if isinstance(what, str):
+            [source] = (ROOT / "notebooks").glob(f"{what}_*.ipynb")
+            name, text = source.name, source.read_text()
+        else:
+            blank: dict[str, Any] = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
+            cells = [{**blank, "id": f"c{n}", "source": source} for n, source in enumerate(what)]
+            kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+            name = "cells.ipynb"
+            text = json.dumps({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5})
+        (work / name).write_text(text)
+        page = chromium.new_page(viewport={"width": 1300, "height": 950})
+        opened.append(page)
+        page.failures = []
+        page.set_default_timeout(60_000)
+        page.route(lambda url: address not in url, refuse)
+        page.goto(f"{address}/lab/tree/{name}?token={TOKEN}&reset")
+        page.wait_for_selector("#jp-main-statusbar :text('| Idle')")
+        return Live(page)
+
+    yield live
+    for page in opened:
+        assert page.failures == []
+        page.evaluate(f"{NOTEBOOK}.context.sessionContext.shutdown()")
         page.close()
