@@ -58,9 +58,13 @@ def per_tile(kernel: str, split_k: int = 1) -> dict[str, float]:
     """What a kernel of the catalogue executes for 32 tokens and 16 heads, all waves together: `instructions` (of waves),
     `barriers` (of a workgroup), `lds` (service phases of LDS, exchanges between lanes and conflicts included), `conflicts`
     (those of them that conflicts added). Exact: the difference of two runs, by their tiles."""
+    return tile_between(*(traced(kernel, extra, split_k) for extra in EXTRA))
+
+
+def tile_between(short: Launched, long: Launched) -> dict[str, float]:
+    """What `per_tile` gives, of two traced launches whose rows have 128 tokens and those of EXTRA."""
     ends = []
-    for extra in EXTRA:
-        one = traced(kernel, extra, split_k)
+    for one in (short, long):
         barriers = [ins.mnemonic == "s_barrier" for ins in one.kernel.instructions]
         moved = traffic(one)
         ends.append(
@@ -72,15 +76,18 @@ def per_tile(kernel: str, split_k: int = 1) -> dict[str, float]:
 
 
 def costs(kernel: str, split_k: int = 1) -> dict[str, object]:
-    """What `per_tile` gives, then vgprs (of a lane, both files), lds_bytes and waves (of a workgroup), workgroups (that fit a
-    CU) and limiter (what is scarcest)."""
-    one = traced(kernel, EXTRA[0], split_k)
+    """What `per_tile` gives, then what `taken` does."""
+    return per_tile(kernel, split_k) | taken(traced(kernel, EXTRA[0], split_k))
+
+
+def taken(one: Launched) -> dict[str, object]:
+    """What a launch takes: vgprs (of a lane, both files), lds_bytes and waves (of a workgroup), workgroups (that fit a CU) and
+    limiter (what is scarcest)."""
     vgprs, waves = one.kernel.descriptor["next_free_vgpr"], len(one.counts)
     room = limits(vgprs, waves, one.lds_bytes, device("mi355x"))
     least = min(room.values())
-    taken = {"vgprs": vgprs, "lds_bytes": one.lds_bytes, "waves": waves, "workgroups": least}
     scarce = ", ".join(name for name, groups in room.items() if groups == least)
-    return per_tile(kernel, split_k) | taken | {"limiter": scarce}
+    return {"vgprs": vgprs, "lds_bytes": one.lds_bytes, "waves": waves, "workgroups": least, "limiter": scarce}
 
 
 def counts(versions: Sequence[str] = tuple(STEPS)) -> pd.DataFrame:
