@@ -86,9 +86,14 @@ def model_times() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*_POINT, "layer", "main", "extra", "kernel", "split_k", "us", "low", "high"])
 
 
+def layer_times() -> pd.DataFrame:
+    """The stored modelled times, columns as of `model_times`."""
+    return _table(FILE)
+
+
 def attention() -> pd.DataFrame:
     """Milliseconds of decode attention in a step, all layers: workload, concurrency, kernel, ms, low, high, kind."""
-    times = _table(FILE)
+    times = layer_times()
     layers = times.layer.map(LAYERS)
     summed = times.assign(**{name: times[of] * layers / 1000 for name, of in (("ms", "us"), ("low", "low"), ("high", "high"))})
     found = summed.groupby([*_POINT, "kernel"], sort=False)[["ms", "low", "high"]].sum()
@@ -98,7 +103,7 @@ def attention() -> pd.DataFrame:
 def calibration() -> float:
     """How many times longer the published baseline takes than the model gives our kernel of the same plan: both at 64 rows of
     128 + 1024 entries, the row of profiles/modelled/serving_us.csv with the longest CSA lists."""
-    times = _table(FILE)
+    times = layer_times()
     (ours,) = times.query("workload == '8k1k' and concurrency == 64 and layer == 'csa' and kernel == 'triton'").us
     return published("triton-first")[64] / float(ours)
 
@@ -121,7 +126,7 @@ def shares(points: pd.DataFrame, times: pd.DataFrame, before: str = "triton", *,
 
 def arithmetic() -> str:
     """All of it line by line, each number with its kind."""
-    points, times, by_layer, scale = gains(), attention(), _table(FILE), calibration()
+    points, times, by_layer, scale = gains(), attention(), layer_times(), calibration()
     plain, scaled = (shares(points, times, scale=x).itertuples() for x in (1.0, scale))
     factor = f"{published('triton-first')[64]:g} us published / {published('triton-first')[64] / scale:.1f} us modelled"
     lines = [f"Factor of the baseline: {factor} = {scale:.2f}: 64 rows of 128 + 1024 entries, a workgroup a row", ""]

@@ -11,10 +11,11 @@ import pytest
 
 from sparse_mla import cli
 from sparse_mla.analyse import serving
+from sparse_mla.errors import InputError
 from sparse_mla.execute.timing import time_kernel
 from sparse_mla.files import folder
 from sparse_mla.kernels.case import Case, attended
-from sparse_mla.plot.serving import serving_figure
+from sparse_mla.plot.serving import amdahl_figure, serving_figure
 
 POINTS, TIMES = serving.gains(), serving.attention()
 
@@ -107,3 +108,13 @@ def test_the_figure_says_what_it_shows(scale: float, words: str) -> None:
     assert words in figure.finding
     assert "14.89" in figure.text
     assert figure.png.startswith(b"\x89PNG")
+
+
+def test_the_curve_of_a_share_ends_at_the_kernel_of_no_cost() -> None:
+    figure = amdahl_figure(20.0, 4.0)
+    curve = figure.table.set_index("speed-up")["share 20 %"]
+    assert curve[4.0] == pytest.approx(100 * (100 / (80 + 20 / 4) - 1), abs=0.01)
+    assert curve[1.0] == 0
+    assert "gains 17.6 %, one of no cost 25.0 %" in figure.finding
+    with pytest.raises(InputError, match="between 0 and 100"):
+        amdahl_figure(100.0, 2.0)
