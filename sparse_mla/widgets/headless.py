@@ -17,6 +17,7 @@ from IPython.display import display
 from sparse_mla.errors import InputError, SparseMlaError
 
 VARIABLE = "SPARSE_MLA_HEADLESS"
+MANY = 16  # choices; of more, a page names the first two and the last
 
 
 def headless(override: bool | None = None) -> bool:
@@ -52,7 +53,8 @@ def control(show: Callable[..., Any], override: bool | None = None, /, **setting
     defaults = {name: default for name, (default, _) in settings.items()}
     if headless(override):
         for name, (default, choices) in settings.items():
-            print(f"{name} = {default}   (live: {'any' if choices is None else ', '.join(map(str, choices))})")
+            some = ["any"] if choices is None else choices if len(choices) <= MANY else [*choices[:2], "...", choices[-1]]
+            print(f"{name} = {default}   (live: {', '.join(map(str, some))})")
         display(show(**defaults))  # type: ignore[no-untyped-call]
         return
     import ipywidgets as widgets  # a live session only: papermill runs need no widget library

@@ -9,6 +9,7 @@ from functools import lru_cache
 import pandas as pd
 
 from sparse_mla.analyse import twin
+from sparse_mla.analyse.instructions import Sources
 from sparse_mla.analyse.tile_code import KERNELS, SPLIT, listing, tile_code, tile_difference
 from sparse_mla.errors import InputError
 from sparse_mla.execute.debug import debug
@@ -28,7 +29,8 @@ _REGISTER = re.compile(r"\b([vas])(?:(\d+)\b|\[(\d+):(\d+)\])")
 
 @lru_cache(maxsize=4)
 def _debugger(kernel: str) -> Debugger:
-    return debug(kernel, CASE, split_k=SPLIT.get(kernel, 1))
+    split_k = SPLIT.get(kernel, 1)
+    return debug(kernel, CASE, (0, 0, split_k - 1), split_k)  # the last part, whose tiles are extra ones, as those counted are
 
 
 def after(kernel: str, pc: int, wave: int = 0, register: str = "", kind: str = "auto") -> Figure | str:
@@ -106,7 +108,10 @@ def twins(statement: str = "score = _dot(q0", beside: str = "base") -> Page:
     operations = twin.ttgir().query("statement == @line and op != 'scf.yield'").drop(columns="statement").head(SHOWN)
     other = tile_code(beside)
     other = other[(other.phase == phase) & (other.hit > 0)]
-    lines = other.groupby(["file", "line", "source"], sort=False).hit.sum().nlargest(8).rename("count").reset_index()
+    places = (other.file + ":" + other.line.astype(str) + " -> " + other.calls).str.extract(r"((?:decode|ladder)/\S+?):(\d+)")
+    count = other.hit.groupby([places[0], places[1].fillna(0).astype(int)]).sum().nlargest(8)
+    sources = Sources({})
+    lines = pd.DataFrame({"source": [sources.line(*key) for key in count.index], "count": count}).rename_axis(["file", "line"])
     figure = compare_figure(
         tile_difference(beside, "triton", "mnemonic", phase), n=12, title=f"{phase}: {beside} → triton, by mnemonic",
         source="a tile of 32 tokens, all waves, gfx950 emulator",
