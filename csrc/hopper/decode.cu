@@ -221,12 +221,12 @@ struct Row {
 __device__ __forceinline__ Row row_of(const DecodeParams& p, int item) {
   Row r;
   int row = item / blocks_of(p);
-  r.main_start = __ldg(p.main.indptr + row);
-  r.main_len = __ldg(p.main.indptr + row + 1) - r.main_start;
+  r.main_start = __ldg(p.main_list.indptr + row);
+  r.main_len = __ldg(p.main_list.indptr + row + 1) - r.main_start;
   r.extra_start = r.extra_len = 0;
-  if (p.extra.indptr) {
-    r.extra_start = __ldg(p.extra.indptr + row);
-    r.extra_len = __ldg(p.extra.indptr + row + 1) - r.extra_start;
+  if (p.extra_list.indptr) {
+    r.extra_start = __ldg(p.extra_list.indptr + row);
+    r.extra_len = __ldg(p.extra_list.indptr + row + 1) - r.extra_start;
   }
   r.main_tiles = (r.main_len + TILE - 1) / TILE;
   r.tiles = r.main_tiles + (r.extra_len + TILE - 1) / TILE;
@@ -287,7 +287,7 @@ extern "C" __global__ void __launch_bounds__(256, 1) hopper_decode(const __grid_
     }
     next_main = tile < row.main_tiles;
     int position = (next_main ? tile : tile - row.main_tiles) * TILE + token, end = next_main ? row.main_len : row.extra_len;
-    const int* at = (next_main ? p.main.indices + row.main_start : p.extra.indices + row.extra_start) + position;
+    const int* at = (next_main ? p.main_list.indices + row.main_start : p.extra_list.indices + row.extra_start) + position;
     next_slot[0] = position < end ? __ldg(at) : -1;
     next_slot[1] = position + 8 < end ? __ldg(at + 8) : -1;
     tile += SPLITS;
