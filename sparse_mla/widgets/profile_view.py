@@ -40,13 +40,15 @@ VIEWS: dict[str, Callable[[Recording, dict[str, Any]], Any]] = {
     "busy units": lambda one, what: utilisation_figure(utilisation(one), **what),
     "room for waves": lambda one, what: occupancy_figure(occupancy(one), **what),
     "bytes by level": lambda one, what: levels_figure(levels(one), **what),
-    "time against healthy": lambda one, what: compare_figure(compare_time(kept(HEALTHY, CASE), one, by="phase"), **what),
-    "counters against healthy": lambda one, what: compare_figure(compare_counters(kept(HEALTHY, CASE), one), **what),
+    "time against healthy": lambda one, what: compare_figure(compare_time(_stored(HEALTHY), one, by="phase"), **what),
+    "counters against healthy": lambda one, what: compare_figure(compare_counters(_stored(HEALTHY), one), **what),
     "waves": lambda one, what: timeline(workgroup(one), kind=one.kind("events"), **what),
 }
 
+_drawn: dict[tuple[int, str], tuple[Recording, Any]] = {}  # figures by recording, which is kept so that its id stays its own
 
-@lru_cache(maxsize=32)
+
+@lru_cache(maxsize=8)
 def _stored(kernel: str) -> Recording:
     return kept(kernel, CASE)
 
@@ -57,4 +59,10 @@ def profile_view(recording: str | Recording, question: str) -> Any:
     if question not in VIEWS:
         raise InputError(f"question is {question!r}; it may be {', '.join(VIEWS)}")
     one = _stored(recording) if isinstance(recording, str) else recording
-    return VIEWS[question](one, {"title": f"{one.manifest.kernel}: {question}", "source": f"{CASE}, MI355X model"})
+    if (known := _drawn.get((id(one), question))) and question != "waves":  # which may be a widget, with a state of its own
+        return known[1]
+    figure = VIEWS[question](one, {"title": f"{one.manifest.kernel}: {question}", "source": f"{CASE}, MI355X model"})
+    if len(_drawn) >= 64:
+        _drawn.clear()
+    _drawn[id(one), question] = one, figure
+    return figure

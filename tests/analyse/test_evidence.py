@@ -68,6 +68,8 @@ def test_every_question_has_a_figure_of_the_recording(question: str, monkeypatch
     figure = profile_view("suspect/2", question)
     assert figure.title == f"suspect/2: {question}"
     assert figure.kind == "modelled"
+    assert (profile_view("suspect/2", question) is figure) == (question != "waves")
+    assert profile_view("suspect/3", question).title == f"suspect/3: {question}"
 
 
 def test_what_cannot_be_shown_is_refused_and_a_workgroup_is_one() -> None:

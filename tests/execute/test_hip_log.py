@@ -27,10 +27,12 @@ def test_a_fault_is_told_by_the_call_that_waits_and_by_all_after_it() -> None:
 
 
 def test_without_a_fault_nothing_is_told_and_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPARSE_MLA_HIP", raising=False)
     for _ in range(2):  # a fault before it does no harm
         assert call_log(BLOCK, (2,))[1] is not None
         frame, fault = call_log(2 * BLOCK, (2, 1))
         assert (set(frame.returned), fault) == ({GOOD}, None)
+    assert "SPARSE_MLA_HIP" not in os.environ
     monkeypatch.setenv("SPARSE_MLA_HIP", "")
     with emulated_runtime() as hip, pytest.raises(HipError, match="hipErrorOutOfMemory"):
         hip.make("hipMalloc", 1 << 60)
