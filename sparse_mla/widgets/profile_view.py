@@ -32,6 +32,11 @@ def workgroup(recording: Recording) -> Any:
     return frame[frame.wave.isin(waves[waves.workgroup == group].wave)].reset_index(drop=True)
 
 
+@lru_cache(maxsize=8)
+def _stored(kernel: str) -> Recording:
+    return kept(kernel, CASE)
+
+
 # What each question is answered by; `what` holds the figure's title and source.
 VIEWS: dict[str, Callable[[Recording, dict[str, Any]], Any]] = {
     "phases": lambda one, what: phases_figure(phase_split(instructions(one)), **what),
@@ -46,11 +51,6 @@ VIEWS: dict[str, Callable[[Recording, dict[str, Any]], Any]] = {
 }
 
 _drawn: dict[tuple[int, str], tuple[Recording, Any]] = {}  # figures by recording, which is kept so that its id stays its own
-
-
-@lru_cache(maxsize=8)
-def _stored(kernel: str) -> Recording:
-    return kept(kernel, CASE)
 
 
 def profile_view(recording: str | Recording, question: str) -> Any:
