@@ -24,7 +24,7 @@ def registers_figure(stopped: Stopped, first: int = 0, count: int = 32, kind: st
     names = [f"{file}{first + i}" for i in range(count)]
     table = _table("register", names, values)
     on = [stopped.exec >> lane & 1 for lane in range(64)]
-    with canvas(7.8, 1.2 + 0.16 * count) as (fig, axis):
+    with canvas(7.8, max(1.7, 1.2 + 0.16 * count)) as (fig, axis):
         _paint(fig, axis, values, (-0.5, 63.5, count - 0.5, -0.5))
         for lane in (lane for lane in range(64) if not on[lane]):
             axis.axvspan(lane - 0.5, lane + 0.5, color="white", alpha=0.55, linewidth=0)
@@ -45,7 +45,7 @@ def lds_figure(stopped: Stopped, first: int = 0, last: int | None = None, kind: 
     values = np.full((-(-len(read) // across), across), np.nan)
     values.flat[: len(read)] = read
     table = _table("from byte", [str(first + line * i) for i in range(len(values))], values)
-    with canvas(7.8, min(9.0, 1.4 + 0.03 * len(values))) as (fig, axis):
+    with canvas(7.8, min(9.0, 1.7 + 0.03 * len(values))) as (fig, axis):
         _paint(fig, axis, values, (-0.5, BANKS - 0.5, (first + line * len(values)) / 1024, first / 1024))
         axis.set(xlabel="bank", ylabel="KiB", xticks=range(0, BANKS, 8))
     return Figure(fig, f"LDS as {kind}", f"{last - first:,} bytes; {_odd(read)}.", "emulated", _where(stopped), table)
@@ -68,7 +68,7 @@ def _paint(fig: Any, axis: Any, values: NDArray[Any], extent: tuple[float, ...])
     image = axis.imshow(shown, cmap=colormaps[MAGNITUDE].with_extremes(bad=GREY), vmin=low, vmax=high, aspect="auto",
                         extent=extent, interpolation="none")  # fmt: skip
     axis.grid(False)
-    fig.colorbar(image, ax=axis, label="value (grey: NaN or infinite)", extend="both")
+    fig.colorbar(image, ax=axis, label="value (grey:\nNaN or infinite)", extend="both")
 
 
 def _table(name: str, names: list[str], values: NDArray[Any]) -> pd.DataFrame:
