@@ -61,7 +61,9 @@ def profile_view(recording: str | Recording, question: str) -> Any:
     one = _stored(recording) if isinstance(recording, str) else recording
     if (known := _drawn.get((id(one), question))) and question != "waves":  # which may be a widget, with a state of its own
         return known[1]
-    figure = VIEWS[question](one, {"title": f"{one.manifest.kernel}: {question}", "source": f"{CASE}, MI355X model"})
+    figure = VIEWS[question](
+        one, {"title": f"{one.manifest.kernel}: {question}", "source": f"{one.manifest.case.get('name', CASE)}, MI355X model"}
+    )
     if len(_drawn) >= 64:
         _drawn.clear()
     _drawn[id(one), question] = one, figure
