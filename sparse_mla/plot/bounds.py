@@ -25,9 +25,10 @@ def bounds_figure(
             face = SERIES[i % 7] if kind == "measured" else "none"
             look = {"marker": MARKERS[i % 8], "color": SERIES[i % 7], "markerfacecolor": face, "markersize": 5}
             axis.plot(line.rows, line.us, LINES[kind], label=f"{series} · {kind}", linewidth=1.6 if i == 0 else 1.0, **look)
-        for bound, line in limits.groupby("bound", sort=False):
+        for i, (bound, line) in enumerate(limits.groupby("bound", sort=False)):
             axis.plot(line.rows, line.microseconds, color="#77736a", linestyle=_DASHES[bound], linewidth=1.0)
-            axis.annotate(bound, (line.rows.iloc[0], line.microseconds.iloc[0]), fontsize=7.5, va="bottom", color=INK)
+            place = line.iloc[min(i, len(line) - 1) if bound != "chain" else 0]  # apart, where lines are near each other
+            axis.annotate(bound, (place.rows, place.microseconds), fontsize=7.5, va="bottom", ha="center", color=INK)
         axis.axvline(row, color="#dedbd3", linewidth=6, zorder=0)
         axis.set(xscale="log", yscale="log", xlabel="rows (query tokens)", ylabel="microseconds")
         axis.set_xticks(ours.rows, ours.rows)
@@ -62,3 +63,25 @@ def bounds_figure(
     lines = limits.assign(series="bound: " + limits.bound, us=limits.microseconds.round(2))[["series", "kind", "rows", "us"]]
     table = pd.concat([kinds, lines]).fillna({"split": ""})
     return Figure(fig, title, finding, "modelled", source, table)
+
+
+def knee_figure(times: pd.DataFrame, places: dict[str, int], *, title: str, source: str) -> Figure:
+    """Time of whole rows over workgroups. `times`: kernel, layer, workgroups, microseconds; `places`: how many workgroups of a
+    kernel the chip has room for at a time."""
+    with canvas(7.2, 3.2) as (fig, axis):
+        for i, ((kernel, layer), line) in enumerate(times.groupby(["kernel", "layer"], sort=False)):
+            at = [*places].index(kernel)
+            axis.plot(line.workgroups, line.microseconds, ("-", "--")[at], marker=MARKERS[i], color=SERIES[i],
+                      markerfacecolor="none", label=f"{kernel}, {layer}")  # fmt: skip
+        for i, (kernel, room) in enumerate(places.items()):
+            axis.axvline(room, color=INK, linewidth=0.9, linestyle=("-", "--")[i])
+            axis.annotate(f"{kernel}: {room}", (room, times.microseconds.max()), fontsize=8, ha="right", va="top", rotation=90)
+        axis.set(xscale="log", yscale="log", xlabel="workgroups (whole rows)", ylabel="microseconds (modelled)")
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.legend(fontsize=8, ncols=2)
+    told = []
+    for (kernel, layer), line in times.groupby(["kernel", "layer"], sort=False):
+        us = line.set_index("workgroups").microseconds
+        told.append(f"{kernel}, {layer}: {us[us.index.min()]:.3g} us for 1, {us[256]:.3g} for 256, {us[512]:.3g} for 512")
+    return Figure(fig, title, "; ".join(told) + ".", "modelled", source, times)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import pandas as pd
@@ -18,8 +19,9 @@ from sparse_mla.errors import InputError
 from sparse_mla.execute.timing import time_kernel
 from sparse_mla.gfx950.timing import Timing, device
 from sparse_mla.kernels.case import Case
-from sparse_mla.kernels.split_k import plan_split
-from sparse_mla.plot.bounds import bounds_figure
+from sparse_mla.kernels.catalogue import kernel_named
+from sparse_mla.kernels.split_k import COMPUTE_UNITS, RESIDENCY, plan_split
+from sparse_mla.plot.bounds import bounds_figure, knee_figure
 from sparse_mla.plot.change import what_if_figure
 from sparse_mla.plot.figure import Figure
 from sparse_mla.widgets.headless import control
@@ -57,6 +59,17 @@ def decode_times(kernel: str, layer: str, heads: int, split: str = "best") -> pd
     return pd.DataFrame({"rows": found.rows, "split": found.split_k, "us": found.microseconds, "flop": flop, "bytes": size})
 
 
+@lru_cache
+def _roofs() -> pd.DataFrame:
+    return roofs(_device("mi355x"))
+
+
+@lru_cache
+def _limits(heads: int, tokens: int) -> pd.DataFrame:
+    """The bounds at every number of rows."""
+    return pd.concat([bounds(n, heads, tokens, _device("mi355x")).assign(rows=n) for n in ROWS])
+
+
 @lru_cache(maxsize=64)
 def perf_figure(kernel: str = "product", layer: str = "Pro CSA", rows: int = 4, heads: int = 16, split: str = "best") -> Figure:
     """A kernel's stored modelled times over rows, bounds, and published and measured times of the same heads and lengths."""
@@ -64,15 +77,15 @@ def perf_figure(kernel: str = "product", layer: str = "Pro CSA", rows: int = 4, 
     ours = decode_times(kernel, layer, heads, split).sort_values("rows").assign(series=f"{kernel}, MI355X", kind="modelled")
     if rows not in set(ours.rows):
         raise InputError(f"{rows} rows of {heads} heads were not timed for {kernel} with split {split}; {[*ours.rows]} were")
-    on = _device("mi355x")
-    limits = pd.concat([bounds(n, heads, main + extra, on).assign(rows=n) for n in ours.rows])
+    limits = _limits(heads, main + extra)
+    limits = limits[limits.rows.isin(ours.rows)]
     peers = _others().query("heads == @heads and extra == @extra and series != 'reads alone'")
     short = peers.device.str.replace("NVIDIA (H100).*", r"\1", regex=True)
     peers = peers.assign(series=peers.series + ", " + short)[["series", "kind", "rows", "us"]]
     title = f"{kernel}, {layer}: {main} + {extra} tokens a row, {heads} heads"
     source = "MI355X model, profiles/; others as the legend says"
     return bounds_figure(
-        pd.concat([ours, peers]), limits, roofs(on), rows, cached=on.value("mall_bytes"), title=title, source=source
+        pd.concat([ours, peers]), limits, _roofs(), rows, cached=_device("mi355x").value("mall_bytes"), title=title, source=source
     )
 
 
@@ -87,7 +100,17 @@ def perf_explorer(
 ) -> None:
     """Shows `perf_figure` with a control for each of its arguments; static, as a figure."""
     choices = {"layer": (layer, [*LAYERS]), "rows": (rows, ROWS), "heads": (heads, HEADS), "split": (split, SPLITS)}
-    control(perf_figure, static, kernel=(kernel, ["product", "base"]), **choices)
+    control(perf_figure, static, kernel=(kernel, sorted(set(_stored().kernel))), **choices)
+
+
+def whole_rows(layers: Sequence[str] = ("Flash CSA", "SWA"), kernels: Sequence[str] = ("product", "base")) -> Figure:
+    """Stored modelled times of whole rows over workgroups: flat until the chip has no room, then rising with them."""
+    mine = _stored().query("split_k == 1 and kernel in @kernels and layer in @layers")
+    blocks = mine.kernel.map(lambda kernel: kernel_named(kernel).head_block)
+    groups = mine.assign(workgroups=mine.rows * mine.heads // blocks).sort_values(["kernel", "layer", "workgroups"])
+    frame = groups.groupby(["kernel", "layer", "workgroups"], as_index=False).microseconds.min()
+    places = {kernel: COMPUTE_UNITS * RESIDENCY[kernel].workgroups for kernel in kernels}
+    return knee_figure(frame, places, title="Whole rows: where the chip is full", source="MI355X model, profiles/modelled")
 
 
 @lru_cache(maxsize=16)
@@ -116,5 +139,5 @@ def device_explorer(
 ) -> None:
     """Shows `device_figure` with a control for each of its arguments; static, as a figure."""
     sliders = {name: (_device("mi355x").value(of) / unit, values) for name, (of, unit, values) in CONSTANTS.items()}
-    case = {"kernel": (kernel, ["product", "base"]), "rows": (rows, (1, 2, 4)), "extra": (extra, (0, 256, 512))}
+    case = {"kernel": (kernel, sorted(set(_stored().kernel))), "rows": (rows, (1, 2, 4)), "extra": (extra, (0, 256, 512))}
     control(device_figure, static, **case, split=(split, (1, 2, 4, 8, 16)), **sliders)

@@ -4,7 +4,7 @@ import pytest
 
 from sparse_mla.analyse.regret import times
 from sparse_mla.errors import InputError
-from sparse_mla.widgets.perf_explorer import decode_times, device_explorer, device_figure, perf_explorer, perf_figure
+from sparse_mla.widgets.perf_explorer import decode_times, device_explorer, device_figure, perf_explorer, perf_figure, whole_rows
 
 
 def test_the_best_split_is_the_least_stored_time_and_a_number_is_that_split() -> None:
@@ -52,3 +52,10 @@ def test_both_have_a_static_twin(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "split = best" in out
     assert "clock_GHz = 2.2" in out
+
+
+def test_whole_rows_are_counted_in_workgroups() -> None:
+    table = whole_rows().table.set_index(["kernel", "layer", "workgroups"]).microseconds
+    stored = times().query("kernel == 'base' and layer == 'Flash CSA' and rows == 64 and heads == 128 and split_k == 1")
+    assert table["base", "Flash CSA", 512] == stored.microseconds.item()  # blocks of 16 heads
+    assert table["product", "SWA", 512] > 1.3 * table["product", "SWA", 256] > 1.2 * table["product", "SWA", 1]
