@@ -86,7 +86,7 @@ def verdict(module: Module, name: str) -> str:
     found = compare(out, truth.out)
     if found.rel_l2 >= REL_L2:
         row, head, dim = found.worst
-        return f"out[row {row}][head {head}][dim {dim}] is {found.worst_actual:.4g}, expected {found.worst_expected:.4g}"
+        return f"out[row {row}][head {head}][dim {dim}] is {found.worst_actual:.4g}\nexpected {found.worst_expected:.4g}"
     return "right" if torch.allclose(lse.double(), truth.lse, rtol=LSE, atol=LSE) else "out is right, lse is not"
 
 
