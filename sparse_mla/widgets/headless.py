@@ -59,6 +59,8 @@ def control(show: Callable[..., Any], override: bool | None = None, /, **setting
         return
     import ipywidgets as widgets  # a live session only: papermill runs need no widget library
 
+    from sparse_mla.widgets.slider import Slider
+
     key = getattr(show, "__module__", ""), getattr(show, "__qualname__", ""), repr(settings)
     made: dict[str, Any] = {}
     for name, (default, choices) in settings.items():
@@ -66,8 +68,10 @@ def control(show: Callable[..., Any], override: bool | None = None, /, **setting
         look = {"description": name.replace("_", " "), "style": {"description_width": "9em"}, "value": left}
         if choices is None:
             made[name] = widgets.Text(continuous_update=False, **look)
-        else:  # all of them work by keyboard
-            made[name] = (widgets.Dropdown if isinstance(default, str) else widgets.SelectionSlider)(options=choices, **look)
+        elif isinstance(default, str):
+            made[name] = widgets.Dropdown(options=choices, **look)
+        else:
+            made[name] = Slider(look["description"], choices, left)
 
     def update(**values: Any) -> None:
         _last[key] = values

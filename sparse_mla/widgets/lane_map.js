@@ -97,7 +97,6 @@ function render({ model, el }) {
       const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
       if (!step) return;
       event.preventDefault(); // keep the page still
-      event.stopPropagation(); // and JupyterLab from changing cells
       const from = kept().operand === operand ? kept() : { row: 0, column: 0 };
       keep({ operand, row: from.row + step[0], column: from.column + step[1] });
     });
@@ -166,9 +165,13 @@ function render({ model, el }) {
   }
 
   el.classList.add("lane-map");
+  el.addEventListener("keydown", (event) => { // to JupyterLab single keys mean other things: 0 0 restarts the kernel
+    if (!event.ctrlKey && !event.metaKey && !event.altKey) event.stopPropagation();
+  });
   const legend = (words) => element("div", { class: "lane-map-title" }, words);
   el.append(form, status, legend("Colour: the lane that holds the element, from 0 (dark blue) to 63 (yellow). Orange: chosen; blue frame: meets it."),
     grids, legend("Registers of the wave: lanes 0 to 63 across; of A and B, the low half above the high half."), registers);
+  for (const name of ["transitionend", "transitioncancel"]) el.addEventListener(name, (event) => { if (event.target === el) draw(); });
   model.on("change:chosen", draw);
   draw();
 }

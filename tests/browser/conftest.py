@@ -116,6 +116,7 @@ def show(chromium: Any) -> Iterator[Callable[..., Any]]:
 
 NOTEBOOK = "window.jupyterapp.shell.currentWidget"
 TOKEN = "only-on-loopback"
+NEWS = '{"fetchNews": "false", "checkForUpdates": false}'
 
 
 @dataclass
@@ -167,9 +168,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory, chromium: Any) -> Iterator[tup
         port = int(found.getsockname()[1])
     (home / "work").mkdir()
     # All cells are in the page, however long the notebook: they are counted, and scanned.
-    tracker = home / "settings/@jupyterlab/notebook-extension/tracker.jupyterlab-settings"
-    tracker.parent.mkdir(parents=True)
-    tracker.write_text('{"windowingMode": "none"}')
+    for name, text in (("notebook-extension/tracker", '{"windowingMode": "none"}'), ("apputils-extension/notification", NEWS)):
+        settings = home / f"settings/@jupyterlab/{name}.jupyterlab-settings"
+        settings.parent.mkdir(parents=True)
+        settings.write_text(text)
     options = ["--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"]
     options += [f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={home / 'work'}", "--expose-app-in-browser"]
     options += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url="]
