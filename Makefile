@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: help venv tour test lint lab clean
+.PHONY: help venv tour test lint lab docs clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -32,6 +32,9 @@ lint: $(READY)  ## ruff, mypy and clang-format
 
 lab: $(READY)  ## open JupyterLab at the notebooks (loopback only, with a token)
 	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+docs: $(READY)  ## execute the notebooks and build the site: build/site/html/index.html
+	$(BIN)/python docs/site.py build/site
 
 clean:  ## remove what the targets made, .venv included
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
