@@ -22,7 +22,8 @@ CELLS = [
 
 
 def test_a_notebook_cell_shows_the_timeline_and_hears_from_it(notebook: Callable[..., Any]) -> None:
-    page = notebook(CELLS).page
+    live = notebook(CELLS)
+    page = live.page
     run = "() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }"
     page.evaluate(run)
     canvas = page.locator(".wave-timeline canvas")
@@ -43,6 +44,7 @@ def test_a_notebook_cell_shows_the_timeline_and_hears_from_it(notebook: Callable
     assert page.locator(".wave-timeline-detail code").inner_text() == chosen
     canvas.press("+")
     page.wait_for_timeout(600)
+    live.keep("timeline-light", page.locator(".wave-timeline"))
 
     # Run everything again: the new view is as the old one was left, and Python prints what was chosen.
     page.evaluate(run)
