@@ -228,7 +228,9 @@ def notebook(lab: tuple[str, Path], chromium: Any) -> Iterator[Callable[..., Liv
         page.route(lambda url: address not in url, refuse)
         page.goto(f"{address}/lab/tree/{name}?token={TOKEN}&reset")
         page.wait_for_selector("#jp-main-statusbar :text('| Idle')")
-        return Live(page)
+        opened_now = Live(page)
+        opened_now.theme("Light")  # the server keeps what the test before has chosen
+        return opened_now
 
     yield live
     for page in opened:
