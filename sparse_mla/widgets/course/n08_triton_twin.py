@@ -130,6 +130,27 @@ EXERCISES = [
         },
     ),
     Exercise(
+        name="08.barriers",
+        ask="This is the first of four products of QK. Which TTGIR `operation` sends K through LDS, which `instruction` "
+        "writes it there, and how many `barriers` of the workgroup does this statement bring a tile? (Executions are of four "
+        "waves.)",
+        hint="A memdesc is a place in LDS. A barrier is executed by all four waves.",
+        kind="fault",
+        observe=items("operation", "instruction", "barriers"),
+        right={"operation": "ttg.local_alloc", "instruction": "ds_write_b128", "barriers": 2},
+        expect=_truth,
+        given=_evidence,
+        wrong=[
+            Wrong({"operation": "ttg.local_load", "instruction": "ds_write_b128", "barriers": 2}, "That reads it back."),
+            Wrong({"operation": "ttg.local_alloc", "instruction": "ds_read_b128", "barriers": 2}, "That reads it back."),
+            Wrong(
+                {"operation": "ttg.local_alloc", "instruction": "ds_write_b128", "barriers": 8},
+                "Eight executions, by four "
+                "waves: one before the writes, so that nobody overwrites what is still read, and one behind them.",
+            ),
+        ],
+    ),
+    Exercise(
         name="08.softmax",
         ask="Write the step of the online softmax in Triton: `top` is the largest score so far (log2 domain) and "
         "`total` the sum of 2^(score - top). Bring both up to date with the tile's `score`.",
@@ -160,26 +181,5 @@ EXERCISES = [
             Wrong("for (int i = 1; i < 64; i *= 2) most = fmaxf(most, __shfl_xor(most, i));", "That mixes all 16 heads."),
         ],
         **hip_code(_HIP, _launch_hip, lambda: {"out": np.tile(_scores()[:64].reshape(4, 16).max(0), 4)}),
-    ),
-    Exercise(
-        name="08.barriers",
-        ask="This is the first of four products of QK. Which TTGIR `operation` sends K through LDS, which `instruction` "
-        "writes it there, and how many `barriers` of the workgroup does this statement bring a tile? (Executions are of four "
-        "waves.)",
-        hint="A memdesc is a place in LDS. A barrier is executed by all four waves.",
-        kind="fault",
-        observe=items("operation", "instruction", "barriers"),
-        right={"operation": "ttg.local_alloc", "instruction": "ds_write_b128", "barriers": 2},
-        expect=_truth,
-        given=_evidence,
-        wrong=[
-            Wrong({"operation": "ttg.local_load", "instruction": "ds_write_b128", "barriers": 2}, "That reads it back."),
-            Wrong({"operation": "ttg.local_alloc", "instruction": "ds_read_b128", "barriers": 2}, "That reads it back."),
-            Wrong(
-                {"operation": "ttg.local_alloc", "instruction": "ds_write_b128", "barriers": 8},
-                "Eight executions, by four "
-                "waves: one before the writes, so that nobody overwrites what is still read, and one behind them.",
-            ),
-        ],
     ),
 ]
