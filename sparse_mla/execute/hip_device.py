@@ -103,9 +103,7 @@ def runtime() -> Hip:
     """The HIP runtime in use. Raises BackendError where there is none."""
     wanted = os.environ.get("SPARSE_MLA_HIP", "")
     if wanted not in ("", "emulated"):
-        raise InputError(
-            f"SPARSE_MLA_HIP is {wanted!r}: it may be `emulated`, or not set, for the runtime of torch's ROCm build"
-        )
+        raise InputError(f"SPARSE_MLA_HIP is {wanted!r}: it may be `emulated`, or not set, for the runtime of torch's ROCm build")
     return _opened(bool(wanted))
 
 

@@ -53,9 +53,7 @@ def run(
         raise InputError(f"sanitize is for the emulator; this run is on {on}")
     checks: frozenset[str] | None = frozenset() if sanitize else None
     if on == "emulator":
-        out, lse, launches = decode_on_emulator(
-            spec, inputs, split_k=split, partials=partials, threads=threads, sanitize=checks
-        )
+        out, lse, launches = decode_on_emulator(spec, inputs, split_k=split, partials=partials, threads=threads, sanitize=checks)
         seconds, kind = sum(launch.seconds for launch in launches), "emulated"
     elif on == "reference":
         answer = reference(inputs)
