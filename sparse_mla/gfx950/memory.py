@@ -34,9 +34,7 @@ class Memory:
             host, item, strides = array.__array_interface__["data"][0], array.itemsize, array.strides
         if min(strides, default=0) < 0:
             raise InputError(f"buffer {name} has strides {strides}: negative strides cannot be mapped; copy it")
-        span = (
-            sum((n - 1) * stride for n, stride in zip(array.shape, strides, strict=True)) + item if 0 not in array.shape else 0
-        )
+        span = sum((n - 1) * stride for n, stride in zip(array.shape, strides, strict=True)) + item if 0 not in array.shape else 0
         base: int = self._next + host % 16  # as aligned as the bytes are
         self._next += (span // _GAP + 2) * _GAP
         self.ranges.append((base, span, host, name))

@@ -376,6 +376,7 @@ def test_all_codes(name: str, format: str, arch: str) -> None:
         got = run_snippet(f"v_cvt_f32_{name} v1, v0", vgpr=codes, arch=arch).vgpr[1].view(np.float32)
         np.testing.assert_array_equal(got, [f.decode(code) for code in range(start, start + 64)])
 
+
 @pytest.mark.parametrize("name, format", [("fp8", "FP8Z"), ("bf8", "BF8Z")])
 def test_rounding_to_fp8_of_gfx942(name: str, format: str) -> None:
     """Every code comes back; halfway between two the even one wins; there is no -0 and no infinity."""
