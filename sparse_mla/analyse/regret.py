@@ -22,9 +22,9 @@ from sparse_mla.kernels.split_k import COMPUTE_UNITS, Costs, plan_split, tiles_o
 KERNELS = ("product", "few", "base")
 LAYERS = {"Flash CSA": (128, 512), "Pro CSA": (128, 1024), "HCA": (128, 7812), "SWA": (128, 0)}  # tokens: main, extra
 ROWS, HEADS = (1, 4, 16, 64, 256), (16, 64, 128)
-# What is left out: cases of more tiles (the emulator walks each), and more than 4 parts where whole rows are more workgroups than
-# compute units, which time shows to get worse with every part.
-MOST_TILES = {"product": 4_600, "few": 20_500, "base": 10_500}
+# What is left out: cases of more heads than 16 and more tiles than these (the emulator walks each); and more than 4 parts where
+# whole rows are more workgroups than compute units, which time shows to get worse with every part.
+MOST_TILES = {"product": 4_600, "few": 20_500, "base": 16_500}
 _CELL = ["kernel", "layer", "rows", "heads"]
 FILE = "modelled/splits.csv"
 _HEAD = """# Microseconds of a decode on an MI355X by kernel, layer, rows, heads and split; each row has slots of its own.
@@ -42,7 +42,7 @@ def cells() -> list[tuple[str, str, int, int, int]]:
                 for heads in HEADS:
                     groups = rows * -(-heads // spec.head_block)
                     size = groups * tiles_of(spec, [main], [extra])[0]
-                    if size <= MOST_TILES[kernel]:
+                    if size <= MOST_TILES[kernel] or heads == 16:
                         splits = [s for s in spec.splits if s <= 4 or groups <= COMPUTE_UNITS]
                         if spec.shares > 1:  # is for launches that fit the chip at once
                             splits = [s for s in spec.splits if groups * spec.shares * s <= COMPUTE_UNITS]

@@ -46,9 +46,9 @@ class Costs(NamedTuple):
 # Kernels that are not named here are of base's design, and planned as base.
 RESIDENCY = {"base": Residency(3, 1), "product": Residency(1, 1), "few": Residency(1, 4), "triton": Residency(1, 1)}
 COSTS = {
-    "base": Costs(whole=5.87, last=0.0, second=9.25, workgroup=0.17, step=4.35, tile=0.0, beside=0.0, step_beside=2.12, part=0.0),
+    "base": Costs(whole=5.8, last=0.0, second=9.13, workgroup=0.3, step=4.34, tile=0.0, beside=0.0, step_beside=2.09, part=0.0),
     "product": Costs(
-        whole=3.26, last=5.8, second=6.15, workgroup=2.24, step=1.34, tile=0.0, beside=0.0, step_beside=0.0, part=0.0
+        whole=2.96, last=5.43, second=5.89, workgroup=2.27, step=1.48, tile=0.0, beside=0.0, step_beside=0.0, part=0.0
     ),
     "few": Costs(whole=0.7, last=2.06, second=0.0, workgroup=2.76, step=0.16, tile=0.47, beside=0.0, step_beside=0.0, part=0.02),
     # Not fitted: a tile's LDS cycles and latency on an otherwise idle compute unit, and a published second launch of 5.3.
