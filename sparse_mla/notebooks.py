@@ -186,11 +186,12 @@ def _pool(jobs: int, engine: str, scheduler: str | None) -> Iterator[Executor]:
         raise InputError("--engine dask needs Dask: pip install 'sparse_mla[dask]'") from None
     here = {"n_workers": jobs, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": logging.ERROR}
     try:
-        client = distributed.Client(scheduler, timeout=5) if scheduler else distributed.Client(**here)
+        options = {"address": scheduler, "timeout": 5} if scheduler else here
+        client = distributed.Client(**options)  # type: ignore[no-untyped-call]
     except OSError as problem:
         raise InputError(f"no Dask scheduler at {scheduler}: {problem}") from None
     with client:
-        yield client.get_executor()
+        yield client.get_executor()  # type: ignore[no-untyped-call]
 
 
 def _away(text: str, name: str, setting: dict[str, Any]) -> tuple[NotebookRun, dict[str, str]]:

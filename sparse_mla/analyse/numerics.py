@@ -111,8 +111,8 @@ def maxima(name: str, head: int = 0) -> pd.DataFrame:
     kv = torch.cat([valid_tokens(segment, 0) for segment in given.segments.values()])
     scores = (given.scale / math.log(2)) * (kv @ given.q[0, head].double())
     rows, most, held = [], -math.inf, -math.inf
-    for tile, some in enumerate(scores.split(32)):
-        now = float(some.max())
+    for tile in range(-(-len(scores) // 32)):
+        now = float(scores[32 * tile : 32 * tile + 32].max())
         late = now > held + RESCALE_AT / math.log(2)
         rescaled, most, held = now > most, max(most, now), now if late else held
         rows.append((tile, now, most, rescaled, held, late, "modelled"))

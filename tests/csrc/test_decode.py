@@ -94,8 +94,8 @@ def test_any_order_of_workgroups_and_waves_gives_the_same_bits(name: str, kernel
     inputs = CASES[name].inputs()
     expected = decode(inputs, kernel, split_k)
     for seed in range(4):
-        options = {"split_k": split_k, "partials": "fp32", "seed": seed, "threads": 1 + seed % 2}
-        shuffled = decode_on_emulator(CATALOGUE[kernel], inputs, **options)[:2]
+        spec, threads = CATALOGUE[kernel], 1 + seed % 2
+        shuffled = decode_on_emulator(spec, inputs, split_k=split_k, partials="fp32", seed=seed, threads=threads)[:2]
         assert all(torch.equal(bits(a), bits(b)) for a, b in zip(shuffled, expected, strict=True)), seed
 
 

@@ -199,7 +199,8 @@ extern "C" __global__ void tickets(int* groups, int* waves, int* next) {
 
 def test_a_seed_shuffles_workgroups_and_waves() -> None:
     """Each takes a ticket when it runs. Every one runs once, in an order that the seed decides."""
-    code, seen = parse(compile_hip(TICKETS).text)["tickets"], {}
+    code = parse(compile_hip(TICKETS).text)["tickets"]
+    seen: dict[int | None, bytes] = {}
     for seed in (None, 0, 1, 2, 0):
         groups, waves, following = np.full(35, -1, np.int32), np.full((35, 2, 4), -1, np.int32), np.zeros(1, np.int32)
         memory = Memory()
