@@ -40,5 +40,5 @@ def test_a_mode_that_cannot_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         place("gpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert place("gpu") == "gpu"
-    with pytest.raises(BackendError, match="rocprofv3"):
+    with pytest.raises(BackendError, match="sparse-mla profile"):
         recording_of("base", "pro-csa-h16", "gpu")

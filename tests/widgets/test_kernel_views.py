@@ -52,7 +52,9 @@ def test_the_register_shown_is_what_the_debugger_reads() -> None:
 
 
 def test_every_counted_instruction_of_triton_is_reached() -> None:
-    assert all(isinstance(isa_browser("triton", "tl.dot(a, b", n, wave=3).parts[-1], Figure) for n in (2, 40, 90))
+    for n in (2, 40, 90):  # which instructions these are depends on Triton's version: some may be waits or barriers
+        shown = isa_browser("triton", "tl.dot(a, b", n, wave=3).parts[-1]
+        assert isinstance(shown, Figure) or "names no register; wave 3 has executed" in str(shown), shown
 
 
 def test_wave_2_never_scores() -> None:

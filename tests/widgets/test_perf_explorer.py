@@ -26,7 +26,8 @@ def test_every_number_of_the_figure_has_its_kind() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"layer": "MLA"}, {"split": "5"}, {"rows": 256, "heads": 128}, {"layer": "HCA", "rows": 64, "kernel": "base"}]
+    "wrong",
+    [{"layer": "MLA"}, {"split": "5"}, {"rows": 256, "heads": 128}, {"layer": "HCA", "rows": 256, "heads": 64, "kernel": "base"}],
 )
 def test_what_was_not_timed_is_refused_in_words(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError, match=r"there are|were|stored"):
