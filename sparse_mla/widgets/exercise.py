@@ -129,6 +129,19 @@ class Exercise:
         return ""
 
 
+class Report(str):
+    """Text that a notebook shows as it is."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def listing(source: str, *found: Any) -> Report:
+    """Evidence of a find-the-fault exercise: source with line numbers, and below it what its run showed."""
+    numbered = "\n".join(f"{n:2}  {line}" for n, line in enumerate(source.splitlines(), 1))
+    return Report("\n".join([numbered, "", *map(str, found)]))
+
+
 def calls(where: str, *arguments: tuple[Any, ...]) -> Callable[[Any], Observations]:
     """Observe a function at each tuple of arguments; `where` is a format string over them, such as "A[{}][{}]"."""
     return lambda answer: ((where.format(*args), answer(*args)) for args in arguments)

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from sparse_mla.analyse.lds import lds_access
-from sparse_mla.widgets.exercise import Exercise, Observations, Wrong, calls, choice, items, value
+from sparse_mla.widgets.exercise import Exercise, Observations, Report, Wrong, calls, choice, items, listing, value
 
 ROWS, SLOTS, ROW_BYTES = 32, 64, 1024  # a tile: 32 tokens of 64 slots of 16 bytes
 
@@ -58,13 +58,6 @@ __global__ void reverse_rows(const float* x, float* y, int rows) {
 """
 
 
-class Report(str):
-    """Text that a notebook shows as it is."""
-
-    def __repr__(self) -> str:
-        return str(self)
-
-
 @lru_cache
 def _findings() -> tuple[Any, ...]:
     import numpy as np
@@ -76,8 +69,7 @@ def _findings() -> tuple[Any, ...]:
 
 
 def _report() -> Report:
-    numbered = "\n".join(f"{n:2}  {line}" for n, line in enumerate(FAULTY.splitlines(), 1))
-    return Report(f"{numbered}\n\n{_findings()[0]}")
+    return listing(FAULTY, _findings()[0])
 
 
 def _truth() -> Observations:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sparse_mla.widgets.exercise import Exercise, Observations, Wrong, choice, items, value
+from sparse_mla.widgets.exercise import Exercise, Observations, Report, Wrong, choice, items, listing, value
 from sparse_mla.widgets.source import hip_code
 
 SCORES = np.array([2.0, -1.0, 9.0, 0.5, 3.0, -4.0, 7.5, 1.0])  # in the log2 domain
@@ -121,17 +121,9 @@ def _last(order: str) -> tuple[Any, ...]:
     return tuple(module.column_sums[5, 64](x, parts, np.zeros(1, np.uint32), out, sanitize=True).findings)
 
 
-class Report(str):
-    """Text that a notebook shows as it is."""
-
-    def __repr__(self) -> str:
-        return str(self)
-
-
 @lru_cache
 def _report() -> Report:
-    numbered = "\n".join(f"{n:2}  {line}" for n, line in enumerate(LAST.splitlines(), 1))
-    return Report(f"{numbered}\n\n{_last('RELEASE')[0]}")
+    return listing(LAST, _last("RELEASE")[0])
 
 
 def _truth() -> Observations:

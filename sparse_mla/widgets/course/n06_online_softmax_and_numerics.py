@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sparse_mla.widgets.exercise import Exercise, Observations, Wrong, choice, items, value
+from sparse_mla.widgets.exercise import Exercise, Observations, Report, Wrong, choice, items, listing, value
 
 TILES = [np.array(x) for x in ([1.0, -2.0], [5.0, 4.0], [-1.0, 0.5], [9.0, -3.0])]  # scores, log2 domain
 VALUES = [np.array(x) for x in ([1.0, 2.0], [-1.0, 0.5], [3.0, 1.0], [0.25, 8.0])]
@@ -79,13 +79,6 @@ __global__ void online(const float* scores, float* sums, int tiles) {
 """
 
 
-class Report(str):
-    """Text that a notebook shows as it is."""
-
-    def __repr__(self) -> str:
-        return str(self)
-
-
 def _sums(source: str) -> Any:
     from sparse_mla.execute.hip import hip
 
@@ -97,8 +90,8 @@ def _sums(source: str) -> Any:
 
 @lru_cache
 def _report() -> Report:
-    numbered = "\n".join(f"{n:2}  {line}" for n, line in enumerate(FAULTY.splitlines(), 1))
-    return Report(f"{numbered}\n\nscores of lane 0 in three tiles: -inf, 1, 2\nsums of lane 0 after each: {_sums(FAULTY)[:, 0]}")
+    told = "scores of lane 0 in three tiles: -inf, 1, 2", f"sums of lane 0 after each: {_sums(FAULTY)[:, 0]}"
+    return listing(FAULTY, *told)
 
 
 def _truth() -> Observations:

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from sparse_mla.widgets.course.n03_lds_usage import Report
-from sparse_mla.widgets.exercise import Exercise, Observations, Wrong, calls, choice, items, value
+from sparse_mla.widgets.exercise import Exercise, Observations, Report, Wrong, calls, choice, items, value
 
 CASE, HEALTHY = "pro-csa-h16", "ladder/prefetch"
 WORDS = ("bank conflicts", "spilled registers", "loads one at a time", "more bytes read", "too many barriers", "uneven waves")

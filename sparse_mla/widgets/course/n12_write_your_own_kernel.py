@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sparse_mla.widgets.exercise import Exercise, Observations, Wrong, choice, items, value
+from sparse_mla.widgets.exercise import Exercise, Observations, Report, Wrong, choice, items, listing, value
 from sparse_mla.widgets.source import hip_code
 
 HEADS = 8
@@ -34,13 +34,6 @@ CONVERT, SHARED = "bf16x8 dequantise(", "struct Shared"  # where the parts begin
 FEWER, ROOMIER = {"wave instructions": 0.85}, {"LDS passes": 0.65, "LDS bytes": 1.04}  # goals: shares of what is now
 
 
-class Report(str):
-    """Text that a notebook shows as it is."""
-
-    def __repr__(self) -> str:
-        return str(self)
-
-
 def _turn(module: Any) -> tuple[dict[str, Any], Any]:
     x, y = np.arange(32 * HEADS, dtype=np.float32).reshape(HEADS, 32), np.full((32, 16), np.nan, np.float32)
     done = module.turn[1, 512](x, y, HEADS, sanitize=True)
@@ -62,8 +55,7 @@ def _late() -> tuple[Any, Any]:
 
 def _report() -> Report:
     y, findings = _late()
-    numbered = "\n".join(f"{n:2}  {line}" for n, line in enumerate(SECOND.splitlines(), 1))
-    return Report("\n".join([numbered, f"\ny[0] = {y[0]}\n", *map(str, findings)]))
+    return listing(SECOND, f"y[0] = {y[0]}\n", *findings)
 
 
 def _missing() -> Observations:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sparse_mla.widgets.course.n03_lds_usage import Report
-from sparse_mla.widgets.exercise import Exercise, Observations, Wrong, calls, choice, items, value
+from sparse_mla.widgets.exercise import Exercise, Observations, Report, Wrong, calls, choice, items, value
 
 SLOTS = {"SQ": 8, "TCP": 4, "TCC": 4, "GRBM": 2}  # of one pass, as profiles/recipes/rocm.toml has them; a test compares
 ELEMENTS, GROUPS = 320, (5, 2, 4, 6, 3, 5)  # ints, and the workgroups of each launch
