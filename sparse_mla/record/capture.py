@@ -194,7 +194,9 @@ def run_step(step: Step, timeout: float) -> str:
     log = step.out / LOG
     with log.open("wb") as file:
         try:
-            child = subprocess.Popen(step.command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
+            child = subprocess.Popen(
+                step.command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=_with_this_package(), start_new_session=True
+            )
         except OSError as problem:
             return f"not started: {problem.strerror}: {step.command[0]}"
         try:
@@ -209,6 +211,12 @@ def run_step(step: Step, timeout: float) -> str:
     _end(child)  # what a profiler that crashed left running
     last = (log.read_text(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
     return f"failed with {signal.Signals(-code).name if code < 0 else f'exit status {code}'}: {last:.200}"
+
+
+def _with_this_package() -> dict[str, str]:
+    """The environment, in which programs find this package: a checkout need not be installed."""
+    found = [str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(found)}
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

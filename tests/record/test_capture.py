@@ -171,6 +171,16 @@ def test_a_counter_too_many_would_abort(fake: Path, tmp_path: Path) -> None:
     assert capture.run_step(wrong, 5).startswith("failed with SIGABRT")
 
 
+def test_a_program_finds_this_package_though_it_is_not_installed(tmp_path: Path) -> None:
+    found = "import importlib.util, sys; sys.exit(importlib.util.find_spec('sparse_mla') is None)"
+    assert (
+        capture.run_step(
+            capture.Step("x", (sys.executable, "-S", "-c", f"import os; os.chdir('/'); {found}"), "", tmp_path / "x"), 60
+        )
+        == "ok"
+    )
+
+
 def test_parts_that_do_not_fit_are_left_out_and_named() -> None:
     other = measured()
     renamed = Recording(other.manifest, {**other.tables, "dispatches": other["dispatches"].assign(kernel="gemm")})
