@@ -2,8 +2,9 @@
 
     python scripts/bench_decode_gpu.py check FOLDER    every case against float64, and what only a GPU shows -> check.csv
     python scripts/bench_decode_gpu.py time FOLDER     the shapes of peers.csv, beside FlashMLA's times    -> decode_us.csv
+    python scripts/bench_decode_gpu.py time FOLDER --backend triton    the same of the portable kernel     -> triton_us.csv
 
-Both write FOLDER/manifest.json too. A timed shape is checked first: output poisoned, all of it finite, up to 24 rows of two input
+All write FOLDER/manifest.json too. A timed shape is checked first: output poisoned, all of it finite, up to 24 rows of two input
 sets against float64. The time is that of one decode in a CUDA graph of 8 to 64 of them with inputs of their own, over random
 slots of caches of 0.6 GB and 1.1 GB, L2 flushed before each replay: the median of 15. All shapes are timed twice, for the spread.
 Planning is not in it. `floor_us` is a kernel that only reads the same records, timed the same way. Kernels are compiled before,
@@ -34,10 +35,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 from sparse_mla.cache.layout import DATA_BYTES, HEAD_DIM, TOKEN_BYTES, padded_stride  # noqa: E402
 from sparse_mla.cache.paging import PagedCache  # noqa: E402
+from sparse_mla.execute import ops  # noqa: E402
+from sparse_mla.execute.backends import Cut  # noqa: E402
 from sparse_mla.execute.cuda_device import decode  # noqa: E402
+from sparse_mla.execute.workspace import Plan as Cuts  # noqa: E402
+from sparse_mla.execute.workspace import Workspace, plan_decode  # noqa: E402
 from sparse_mla.kernels.case import CASES, Case  # noqa: E402
 from sparse_mla.kernels.compare import Comparison, compare  # noqa: E402
-from sparse_mla.kernels.hopper import Plan, plan  # noqa: E402
+from sparse_mla.kernels.hopper import Plan  # noqa: E402
 from sparse_mla.kernels.inputs import DecodeInputs, Segment  # noqa: E402
 from sparse_mla.kernels.reference import reference  # noqa: E402
 
@@ -216,15 +221,21 @@ def sets(heads: int, rows: int, extra: int, caches: tuple[PagedCache, PagedCache
     ]
 
 
-def timed(run: Callable[[int], None], count: int, flush: torch.Tensor) -> float:
-    """Microseconds of one of `count` runs in a graph."""
+def call(backend: str, inputs: DecodeInputs, cut: Cut, out: torch.Tensor, workspace: Workspace | None = None) -> torch.Tensor:
+    """`decode()` of all rows by one cut."""
+    plan, options = Cuts(backend, (cut._replace(last=inputs.rows),)), {"scale": inputs.scale, "attn_sink": inputs.attn_sink}
+    return ops.decode(inputs.q, inputs.main, inputs.extra, **options, out=out, plan=plan, workspace=workspace).out
+
+
+def timed(run: Callable[[int], object], count: int, flush: torch.Tensor, replays: int = 17, dropped: int = 2) -> float:
+    """Microseconds of one of `count` runs in a graph: the median of its replays but the first ones."""
     run(0)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         for i in range(count):
             run(i)
     times = []
-    for _ in range(17):
+    for _ in range(replays):
         flush.sum()
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         start.record()
@@ -232,7 +243,7 @@ def timed(run: Callable[[int], None], count: int, flush: torch.Tensor) -> float:
         end.record()
         torch.cuda.synchronize()
         times.append(start.elapsed_time(end) * 1000 / count)
-    return statistics.median(times[2:])
+    return statistics.median(times[dropped:])
 
 
 @triton.jit
@@ -275,22 +286,26 @@ def floor(cases: list[DecodeInputs], flush: torch.Tensor) -> float:
     return min(found)
 
 
-def planned(shape: tuple[int, ...]) -> Plan:
+def planned(backend: str, shape: tuple[int, ...]) -> Cut:
     heads, rows, extra = shape
-    return plan([MAIN] * rows, [extra] * rows if extra else None, heads)
+    plan = plan_decode([MAIN] * rows, [extra] * rows if extra else None, heads, device="cuda", backend=backend)
+    return plan.cuts[0]._replace(last=0)
 
 
-def time_shape(shape: tuple[int, ...], caches: tuple[PagedCache, PagedCache], flush: torch.Tensor, wanted: list[Plan]) -> Row:
+def time_shape(
+    backend: str, shape: tuple[int, ...], caches: tuple[PagedCache, PagedCache], flush: torch.Tensor, wanted: list[Cut]
+) -> Row:
     """The planned way's time, and the best of it and the `wanted` ones."""
     heads, rows, extra = shape
     cases = sets(heads, rows, extra, caches)
     outs = [torch.empty_like(case.q) for case in cases]
     worst, times = 0.0, {}
-    read = floor(cases, flush)
-    for cut in {planned(shape): 0} | dict.fromkeys(wanted, 0):
+    read, chosen = floor(cases, flush), planned(backend, shape)
+    for cut in dict.fromkeys([chosen, *wanted]):
+        workspace = Workspace("cuda", Cuts(backend, (cut._replace(last=rows),)), heads)
 
         def run(i: int) -> None:
-            decode(cases[i], cut, out=outs[i])  # noqa: B023
+            call(backend, cases[i], cut, outs[i], workspace)  # noqa: B023
 
         for i in range(2):
             outs[i].fill_(torch.nan)
@@ -299,12 +314,16 @@ def time_shape(shape: tuple[int, ...], caches: tuple[PagedCache, PagedCache], fl
             error = (outs[i][: min(24, rows)].double() - expected).norm() / expected.norm()
             worst = max(worst, float(error) if outs[i].isfinite().all() else math.inf)
         times[cut] = timed(run, len(cases), flush)
-    best, chosen = min(times, key=times.__getitem__), planned(shape)
-    print(*shape, {f"{cut.head_block}:{cut.splits}": round(us, 1) for cut, us in times.items()}, f"{worst:.1e}", flush=True)
-    return {"heads": heads, "rows": rows, "extra": extra, "rel_l2": f"{worst:.2e}",
-            "head_block": chosen.head_block, "splits": chosen.splits, "us": f"{times[chosen]:.2f}",
-            "best_head_block": best.head_block, "best_splits": best.splits, "best_us": f"{times[best]:.2f}",
-            "floor_us": f"{read:.2f}"}  # fmt: skip
+    best = min(times, key=times.__getitem__)
+    print(*shape, {":".join(map(str, cut[2:])): round(us, 1) for cut, us in times.items()}, f"{worst:.1e}", flush=True)
+    return {"heads": heads, "rows": rows, "extra": extra, "rel_l2": f"{worst:.2e}", **form(backend, chosen),
+            "us": f"{times[chosen]:.2f}", **{f"best_{key}": x for key, x in form(backend, best).items()},
+            "best_us": f"{times[best]:.2f}", "floor_us": f"{read:.2f}"}  # fmt: skip
+
+
+def form(backend: str, cut: Cut) -> Row:
+    """What a backend's cuts differ by."""
+    return {key: getattr(cut, key) for key in ("head_block", "splits", *(() if backend == "hopper" else ("tile", "warps")))}
 
 
 def peers() -> list[dict[str, str]]:
@@ -335,7 +354,8 @@ def main() -> int:
     parser.add_argument("what", choices=("check", "time"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--shapes", default="", help="heads,rows,extra;... instead of all of peers.csv")
-    parser.add_argument("--plans", default="", help="head_block:splits,... to try beside the planned way")
+    parser.add_argument("--backend", choices=("hopper", "triton"), default="hopper")
+    parser.add_argument("--plans", default="", help="splits:head_block[:tile:warps],... to try beside the planned way")
     parser.add_argument("--cases", default="", help="only cases whose name contains this")
     parser.add_argument("--processes", type=int, default=12)
     args = parser.parse_args()
@@ -351,11 +371,13 @@ def main() -> int:
         return bool(bad)
     shapes = [tuple(map(int, shape.split(","))) for shape in args.shapes.split(";") if shape]
     shapes = shapes or [(int(peer["heads"]), int(peer["rows"]), int(peer["extra"])) for peer in peers()]
-    wanted = [Plan(*map(int, cut.split(":"))) for cut in args.plans.split(",") if cut]
-    variants = {(min(shape[0], 128), bool(shape[2]), cut) for shape in shapes for cut in [planned(shape), *wanted]}
+    wanted = [Cut(0, 0, *map(int, cut.split(":"))) for cut in args.plans.split(",") if cut]
+    variants = {
+        (args.backend, shape[0], bool(shape[2]), cut) for shape in shapes for cut in [planned(args.backend, shape), *wanted]
+    }
     pool.map(compiled, sorted(variants, key=str), chunksize=1)
     caches, flush = (cache(0.56e9), cache(1.12e9)), torch.ones(64 << 20, dtype=torch.float32, device="cuda")
-    rounds = [[time_shape(shape, caches, flush, wanted) for shape in shapes] for _ in range(2)]
+    rounds = [[time_shape(args.backend, shape, caches, flush, wanted) for shape in shapes] for _ in range(2)]
     rows = [first | {f"{key}_again": second[key] for key in ("us", "floor_us")} for first, second in zip(*rounds, strict=True)]
     for row in rows:
         ours, read = (float(row[key]) + float(row[f"{key}_again"]) for key in ("us", "floor_us"))
@@ -363,7 +385,7 @@ def main() -> int:
         for peer in peers():
             if all(int(peer[key]) == row[key] for key in ("heads", "rows", "extra")):
                 row |= {"flashmla_us": peer["flashmla_us"], "us_over_flashmla": f"{ours / 2 / float(peer['flashmla_us']):.3f}"}
-    write(args.folder, "decode_us.csv", rows)
+    write(args.folder, "decode_us.csv" if args.backend == "hopper" else f"{args.backend}_us.csv", rows)
     for heads in sorted({row["heads"] for row in rows}):
         for count in (*sorted({row["rows"] for row in rows}), None):
             mine = [row for row in rows if row["heads"] == heads and count in (row["rows"], None) and "flashmla_us" in row]
@@ -377,11 +399,11 @@ def main() -> int:
     return 0
 
 
-def compiled(variant: tuple[int, bool, Plan]) -> None:
+def compiled(variant: tuple[str, int, bool, Cut]) -> None:
     """Compile what a timed shape needs, in a process of its own: the cache on disk keeps it."""
-    heads, extra, cut = variant
-    caches = (cache(2e5), cache(2e5))
-    decode(sets(heads, 1, 64 if extra else 0, caches)[0], cut)
+    backend, heads, extra, cut = variant
+    inputs = sets(heads, 1, 64 if extra else 0, (cache(2e5), cache(2e5)))[0]
+    call(backend, inputs, cut, torch.empty_like(inputs.q))
     torch.cuda.synchronize()
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import csv
 import datetime
 import multiprocessing
-import statistics
 import sys
 from itertools import product
 from pathlib import Path
@@ -19,10 +18,9 @@ from pathlib import Path
 import torch
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
-from bench_decode_gpu import MAIN, cache, sets  # noqa: E402
+from bench_decode_gpu import MAIN, cache, call, sets, timed  # noqa: E402
 
 from sparse_mla.execute.backends import Cut, arch  # noqa: E402
-from sparse_mla.execute.ops import decode  # noqa: E402
 from sparse_mla.execute.workspace import Plan, Workspace  # noqa: E402
 from sparse_mla.kernels.inputs import DecodeInputs  # noqa: E402
 
@@ -31,18 +29,13 @@ FLUSH = 256 << 20  # bytes read between replays
 MOST_PROGRAMS = 4096
 
 
-def call(inputs: DecodeInputs, form: Cut, out: torch.Tensor | None = None, workspace: Workspace | None = None) -> torch.Tensor:
-    plan = Plan("triton", (form._replace(last=inputs.rows),))
-    options = {"scale": inputs.scale, "attn_sink": inputs.attn_sink}
-    return decode(inputs.q, inputs.main, inputs.extra, **options, out=out, plan=plan, workspace=workspace).out
-
-
 def runs(form: Cut) -> bool:
     """Compiled here with and without an extra segment, in a process of its own: Triton's cache on disk keeps it."""
     try:
         caches = (cache(2e5), cache(2e5))
         for extra in (0, 64):
-            call(sets(16, 1, extra, caches)[0], form)
+            inputs = sets(16, 1, extra, caches)[0]
+            call("triton", inputs, form, torch.empty_like(inputs.q))
         torch.cuda.synchronize()
     except Exception as problem:  # too much shared memory, say
         print(form, f"{type(problem).__name__}: {problem}"[:200], file=sys.stderr)
@@ -53,20 +46,7 @@ def runs(form: Cut) -> bool:
 def microseconds(cases: list[DecodeInputs], form: Cut, flush: torch.Tensor) -> float:
     outs = [torch.empty_like(case.q) for case in cases]
     workspace = Workspace("cuda", Plan("triton", (form._replace(last=cases[0].rows),)), cases[0].heads)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        for case, out in zip(cases, outs, strict=True):
-            call(case, form, out, workspace)
-    times = []
-    for _ in range(6):
-        flush.sum()
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        start.record()
-        graph.replay()
-        end.record()
-        torch.cuda.synchronize()
-        times.append(start.elapsed_time(end) * 1000 / len(cases))
-    return statistics.median(times[1:])
+    return timed(lambda i: call("triton", cases[i], form, outs[i], workspace), len(cases), flush, replays=6, dropped=1)
 
 
 def main(folder: Path, processes: int) -> int:
@@ -80,12 +60,13 @@ def main(folder: Path, processes: int) -> int:
         writer.writerow(("arch", "device", "date", "kind", "heads", "rows", "tokens", "splits", "tile", "warps", "us"))
         for heads, rows, extra in product((16, 64), (1, 4, 16, 64, 256), (0, 512, 1024)):
             cases = sets(heads, rows, extra, caches)[:16]
-            expected = call(cases[0], forms[0]).float()
+            outs = [torch.empty_like(cases[0].q) for _ in range(2)]
+            expected = call("triton", cases[0], forms[0], outs[0]).float()
             best = (float("inf"), forms[0])
             for form in forms:
                 if rows * -(-heads // 16) * form.splits > MOST_PROGRAMS:
                     continue
-                far = (call(cases[0], form).float() - expected).norm() / expected.norm()
+                far = (call("triton", cases[0], form, outs[1]).float() - expected).norm() / expected.norm()
                 assert far < 4e-3, (heads, rows, extra, form, float(far))
                 best = min(best, (microseconds(cases, form, flush), form))
             us, form = best
