@@ -18,7 +18,7 @@ import pandas as pd
 
 from sparse_mla.errors import InputError, SparseMlaError
 from sparse_mla.gfx950.assembly import parse
-from sparse_mla.gfx950.decode import decode
+from sparse_mla.gfx950.decode import Code, decode
 from sparse_mla.gfx950.isa import ARCHES
 from sparse_mla.gfx950.machine import Memory, launch, run_snippet
 from sparse_mla.gfx950.trace import LDS_PATTERNS
@@ -94,6 +94,27 @@ def _value(node: ast.expr) -> Any:
     raise ValueError(f"{ast.unparse(node)} is not known")
 
 
+@lru_cache(maxsize=32)
+def _code(instruction: str, arch: str) -> tuple[Code, int]:
+    """A kernel with this access in it, and the place of it."""
+    if instruction not in INSTRUCTIONS:
+        raise InputError(f"instruction {instruction!r}: this shows {', '.join(INSTRUCTIONS)}")
+    last = 3 + INSTRUCTIONS[instruction]
+    data = "v4" if last == 4 else f"v[4:{last}]"
+    operands = f"{data}, v1" if instruction.startswith("ds_read") else f"v1, {data}"
+    text = _LISTING.format(access=f"{instruction} {operands}", bytes=ARCHES[arch].lds_bytes)
+    kernel = parse(f'.amdgcn_target "amdgcn-amd-amdhsa--{arch}"\n{text}')["access"]
+    return decode(kernel, trace=True), next(i for i, ins in enumerate(kernel.instructions) if ins.mnemonic == instruction)
+
+
+def service(instruction: str, arch: str = "gfx950") -> tuple[int, int, list[int]]:
+    """How LDS serves one of INSTRUCTIONS: bytes of a lane, banks, and the phase of each lane (gfx950.trace.LDS_PATTERNS)."""
+    code, pc = _code(instruction, arch)
+    assert code.accesses is not None
+    patterns = [*LDS_PATTERNS[arch].values()]
+    return int(code.accesses[pc]["bytes"]), *patterns[code.accesses[pc]["pattern"]]
+
+
 @lru_cache(maxsize=256)
 def lds_access(instruction: str, where: str | tuple[int, ...], arch: str = "gfx950") -> pd.DataFrame:
     """Executes `instruction` (of INSTRUCTIONS) on a wave whose lanes have the addresses `where`: an expression, or 64 numbers.
@@ -103,22 +124,12 @@ def lds_access(instruction: str, where: str | tuple[int, ...], arch: str = "gfx9
     a phase takes as many as its worst bank has dwords), passes (in all) and needed (those without conflicts), kind.
     InputError for a name or an address that is not possible; the emulator's fault for one that the instruction may not have.
     """
-    if instruction not in INSTRUCTIONS:
-        raise InputError(f"instruction {instruction!r}: this shows {', '.join(INSTRUCTIONS)}")
-    at = addresses(where, arch)
-    last = 3 + INSTRUCTIONS[instruction]
-    data = "v4" if last == 4 else f"v[4:{last}]"
-    operands = f"{data}, v1" if instruction.startswith("ds_read") else f"v1, {data}"
-    text = _LISTING.format(access=f"{instruction} {operands}", bytes=ARCHES[arch].lds_bytes)
-    memory = Memory()
-    code = decode(parse(f'.amdgcn_target "amdgcn-amd-amdhsa--{arch}"\n{text}')["access"], trace=True)
+    at, memory = addresses(where, arch), Memory()
+    (code, pc), (size, banks, phase_of) = _code(instruction, arch), service(instruction, arch)
     done = launch(code, (1,), (LANES,), struct.pack("<Q", memory.map(at.astype(np.uint32), "addresses")), memory, threads=1)
     assert done.trace is not None
-    pc = next(i for i, ins in enumerate(done.kernel.instructions) if ins.mnemonic == instruction)
     executed = next(x for x in done.trace.walk(0, 0) if not isinstance(x, int) and x.pc == pc)
-    pattern = [*LDS_PATTERNS[arch]][done.trace.accesses[pc]["pattern"]]
-    banks, phase_of = LDS_PATTERNS[arch][pattern]
-    touched = (at % 4 + int(done.trace.accesses[pc]["bytes"]) - 1) // 4 + 1  # one more where an address is not a multiple of 4
+    touched = (at % 4 + size - 1) // 4 + 1  # one more where an address is not a multiple of 4
     frame = pd.DataFrame({"lane": np.repeat(np.arange(LANES), touched), "address": np.repeat(at, touched)})
     frame["dword"] = frame.address // 4 + frame.groupby("lane").cumcount()
     frame["bank"], frame["phase"] = frame.dword % banks, np.repeat(phase_of, touched)

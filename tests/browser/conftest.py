@@ -112,6 +112,28 @@ def show(chromium: Any) -> Iterator[Callable[..., Any]]:
         page.close()
 
 
+OUTPUTS = ".jp-Notebook .jp-OutputArea-output, .jp-Notebook .jp-MarkdownOutput"
+
+
+@pytest.fixture(scope="session")
+def accessible() -> Callable[..., None]:
+    """`accessible(page, area)`: no serious or critical violation of axe-core's rules in these elements. They are by default what
+    our cells put out; JupyterLab's own are not ours."""
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="axe is not installed: pip install axe-playwright-python"
+    )
+    script = """async (area) => (await axe.run({ include: [...document.querySelectorAll(area)] }))
+        .violations.filter(({ impact }) => ["serious", "critical"].includes(impact))
+        .map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((node) => node.html.slice(0, 200)).join(" | ")}`)"""
+
+    def scan(page: Any, area: str = OUTPUTS) -> None:
+        page.evaluate(axe.Axe().axe_script)
+        assert page.locator(area).count() > 0
+        assert page.evaluate(script, area) == []
+
+    return scan
+
+
 # --- a real JupyterLab
 
 NOTEBOOK = "window.jupyterapp.shell.currentWidget"

@@ -10,25 +10,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 Open = Callable[..., Any]
+Check = Callable[..., None]
 EXPLORERS = {"05": "split_explorer(", "10": "perf_explorer(kernel"}  # by notebook: the cell with its sliders
 PRESENT = [number for number in EXPLORERS if [*(ROOT / "notebooks").glob(f"{number}_*.ipynb")]]
 
 
-def accessible(live: Any, within: str = ".jp-Notebook") -> None:
-    """No serious or critical violation of axe-core's rules in what our cells put out; JupyterLab's own are not ours."""
-    axe = pytest.importorskip(
-        "axe_playwright_python.sync_playwright", reason="axe is not installed: pip install axe-playwright-python"
-    )
-    live.page.evaluate(axe.Axe().axe_script)
-    area = f"{within} .jp-OutputArea-output, {within} .jp-MarkdownOutput"
-    assert live.page.locator(area).count() > 0
-    script = """async (area) => (await axe.run({ include: [...document.querySelectorAll(area)] }))
-        .violations.filter(({ impact }) => ["serious", "critical"].includes(impact))
-        .map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((node) => node.html.slice(0, 200)).join(" | ")}`)"""
-    assert live.page.evaluate(script, area) == []
-
-
-def test_all_of_the_first_lesson_runs_and_judges(notebook: Open) -> None:
+def test_all_of_the_first_lesson_runs_and_judges(notebook: Open, accessible: Check) -> None:
     live = notebook("00")
     live.page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
     live.page.wait_for_selector(f".jp-Cell[data-windowed-list-index='{live.find('00.counts')}'] [role=status]")
@@ -54,10 +41,10 @@ def test_all_of_the_first_lesson_runs_and_judges(notebook: Open) -> None:
     live.cell(at).get_by_role("slider", name="tokens").press("ArrowRight")
     live.cell(at).locator("img[alt*='512 extra tokens, split 1']").wait_for()
     assert picture.get_attribute("src") != before
-    accessible(live)
+    accessible(live.page)
 
 
-def test_lanes_are_clicked_and_walked_in_the_lane_map(notebook: Open) -> None:
+def test_lanes_are_clicked_and_walked_in_the_lane_map(notebook: Open, accessible: Check) -> None:
     live = notebook("02")
     live.run(1, live.find("SHAPES[shape_name]"), at := live.find("lane_explorer(shape_name"))
     cell = live.cell(at)
@@ -82,10 +69,10 @@ def test_lanes_are_clicked_and_walked_in_the_lane_map(notebook: Open) -> None:
         live.theme(theme)
         live.page.wait_for_timeout(100)
         live.keep(f"02-lane-map-{theme.lower()}", cell)
-        accessible(live)
+        accessible(live.page)
 
 
-def test_an_address_is_typed_into_the_bank_simulator(notebook: Open) -> None:
+def test_an_address_is_typed_into_the_bank_simulator(notebook: Open, accessible: Check) -> None:
     live = notebook("03")
     live.run(1, live.find("access_figure, lds_explorer"), at := live.find("lds_explorer(instruction, address)"))
     cell = live.cell(at)
@@ -104,11 +91,11 @@ def test_an_address_is_typed_into_the_bank_simulator(notebook: Open) -> None:
     assert cell.locator("[data-mime-type*=error]").count() == 0
     for theme in ("Light", "Dark"):
         live.theme(theme)
-        accessible(live)
+        accessible(live.page)
 
 
 @pytest.mark.parametrize("number", PRESENT)
-def test_sliders_of_the_explorers_answer_to_the_keyboard(notebook: Open, number: str) -> None:
+def test_sliders_of_the_explorers_answer_to_the_keyboard(notebook: Open, accessible: Check, number: str) -> None:
     live = notebook(number)
     at = live.find(EXPLORERS[number])
     live.run(1, at)
@@ -127,4 +114,4 @@ def test_sliders_of_the_explorers_answer_to_the_keyboard(notebook: Open, number:
     for theme in ("Light", "Dark"):
         live.theme(theme)
         live.keep(f"{number}-explorer-{theme.lower()}", cell)
-        accessible(live)
+        accessible(live.page)
