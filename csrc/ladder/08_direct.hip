@@ -13,7 +13,7 @@
 // The price. The softmax is still done four times, now with 8 reads that add up the parts. And a wave asks for half of a token's
 // line.
 //
-// The gain. Not one instruction, 1,466 to 1,469: what QK and PV save in addresses, adding up parts and masking costs, four times.
+// The gain. Hardly an instruction: what QK and PV save in addresses, adding up parts and masking costs, four times.
 // But three barriers become one, 922 LDS phases 608, and no wave waits while another one scores: 89 us become 65.
 #if defined(__gfx950__)
 #include "decode/product_tile.h"

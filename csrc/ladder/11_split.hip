@@ -13,7 +13,7 @@
 // The gain. One row in 16 parts: 25 us become 11. 64 rows, in 4 parts: 25 become 16. For rows that stay whole, nothing.
 //
 // What the product does beyond it (step 12, csrc/decode/shared_tile.h): eight waves share a tile again, so that two fit a SIMD;
-// 646 instructions become 500. Tokens are masked only in tiles that need it, accumulators rescaled only when the maximum rises by
+// a tile takes a quarter less. Tokens are masked only in tiles that need it, accumulators rescaled only when the maximum rises by
 // 2^8, weights added up by one more MFMA. Loads go out between products, and the part of a row that comes last may merge, without
 // a second launch.
 #if defined(__gfx950__)

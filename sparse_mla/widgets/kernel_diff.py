@@ -41,16 +41,22 @@ def kernel_explorer(
 
 
 def rung(version: str) -> Page:
-    """A step of the ladder: its idea, price and gain in the words of its source, and its costs beside the step before."""
+    """A step of the ladder: idea, price and gain in the words of its source; its costs beside the step before; the six mnemonics
+    whose executions changed most; the source's diff."""
     if version not in STEPS:
         raise InputError(f"the ladder has no step {version!r}; it has {', '.join(STEPS)}")
     place = [*STEPS].index(version)
     kernel, before = STEPS[version], [*STEPS.values()][max(0, place - 1)]
     told = about(kernel)
-    idea = " ".join(re.split(r"(?<=[.!?:]) (?=[A-Z])", told["idea"])[:2])
+    idea = " ".join(re.split(r"(?<=[.!?:]) (?=[A-Z])", told["idea"])[:3])
     said = [f"{name}: {text}" for name, text in (told | {"idea": idea}).items() if name != "layout"]
     words = "\n".join(textwrap.fill(one, 120, subsequent_indent="      ") for one in said)
     table = cost_table(*dict.fromkeys((before, kernel)))
     times = stored_times().query("rows == 1").set_index(["kernel", "split_k"]).microseconds
     us = pd.DataFrame({name: [f"{times[name, 1]:g}"] for name in table}, index=["us, one whole row (modelled, docs/ladder.md)"])
-    return Page((f"Step {place + 1}, {version} ({kernel}), says of itself:\n{words}", pd.concat([table, us])))
+    page = Page((f"Step {place + 1}, {version} ({kernel}), says of itself:\n{words}", pd.concat([table, us])))
+    if before == kernel:
+        return page
+    changes = tile_difference(before, kernel, "mnemonic").head(6).set_index("name")[["before", "after", "difference"]]
+    diff = f"Source: functions of the tile loop that differ from {before}'s\n{source_diff(before, kernel)}"
+    return Page((page, changes.rename_axis("wave instructions a tile"), diff))

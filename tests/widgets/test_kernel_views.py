@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -36,7 +38,9 @@ def test_a_step_speaks_for_itself() -> None:
     text = repr(rung("packed conversion"))
     assert "v_cvt_scalef32_pk_bf16_fp8" in text
     us = stored_times().query("kernel == 'ladder/packed' and rows == 1").microseconds.iloc[0]
-    assert text.splitlines()[-1].endswith(f" {us:g}")
+    assert next(line for line in text.splitlines() if line.startswith("us, one whole row")).endswith(f" {us:g}")
+    assert re.search(r"v_cvt_f32_fp8_sdwa +192.0 +0.0 +-192.0", text)
+    assert re.search(r"^\+.*cvt_pk_bf16_fp8<0>\(low, scale\)", text, re.MULTILINE)
     assert "ladder/swizzle" in text
 
 
