@@ -19,6 +19,7 @@ from sparse_mla.gfx950.isa.row import Operand, Row
 from sparse_mla.gfx950.memory import Memory
 
 _ACCESS = [("first", "u2"), ("count", "u1"), ("file", "u1"), ("mode", "u1"), ("role", "u1")]
+VM_MOST, LGKM_MOST = 63, 15  # what the counters' bits can count, so that no more is ever in flight
 MAX_ACCESSES, MAX_FINDINGS, NO_PC, SEVERAL = 10, 256, 0xFFFFFFFF, 0xFFFFFFFF
 CHECK = np.dtype(
     [("access", _ACCESS, MAX_ACCESSES)]
@@ -138,7 +139,7 @@ def describe(
     check["special"] = {"WAIT": 1, "BARRIER": 2}.get(row.unit, 0)
     if row.unit == "WAIT":
         counts = dict(re.findall(r"(vmcnt|lgkmcnt)\((\d+)\)", ins.text))
-        check["vm"], check["lgkm"] = int(counts.get("vmcnt", 255)), int(counts.get("lgkmcnt", 255))
+        check["vm"], check["lgkm"] = int(counts.get("vmcnt", VM_MOST)), int(counts.get("lgkmcnt", LGKM_MOST))
     modifiers = dict(ins.modifiers)
     if row.mnemonic in _FENCES and "sc1" in ins.text.split():  # without it they do not reach the other compute units
         check["special"], check["counter"] = _FENCES[row.mnemonic], row.mnemonic == "buffer_wbl2"

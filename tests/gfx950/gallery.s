@@ -1,5 +1,6 @@
 ; Kernels with one fault each, for test_sanitize.py. A kernel's text follows a prologue: s[6:7] points at
-; the output, v1 is 4 * the work-item's number. CLEAR sets v2..v55 to 0, FILL has every work-item store to LDS and waits at a barrier.
+; the output, v1 is 4 * the work-item's number. CLEAR sets v2..v55 to 0, FILL has every work-item store to LDS and waits at a barrier,
+; READ14 reads LDS so many times, LOAD62 the output.
 ; Each begins: kind, the instruction reported, words of the report; then how to mend it (old => new, `/` parts lines) and its launch.
 
 # unwritten-vgpr | v_add_u32 | reads v3, which all lanes
@@ -90,6 +91,42 @@ s_waitcnt lgkmcnt(2)
 v_add_u32 v2, v2, v0
 s_waitcnt lgkmcnt(0)
 global_store_dword v1, v2, s[6:7]
+
+# lgkmcnt | v_add_u32 | uses v2 .* lgkmcnt\(14\)
+# v_add => ds_read_b32 v17, v1 / v_add | lds=256
+ds_write_b32 v1, v0
+ds_read_b32 v2, v1
+READ14
+v_add_u32 v18, v2, v0
+
+# vmcnt | v_add_u32 | uses v2 .* vmcnt\(62\)
+# v_add => global_load_dword v65, v1, s[6:7] / v_add | 
+global_load_dword v2, v1, s[6:7]
+LOAD62
+v_add_u32 v66, v2, v0
+
+# lgkmcnt | v_add_u32 | uses v2 .* lgkmcnt\(0\)
+# lgkmcnt(1) => vmcnt(0) lgkmcnt(1) | lds=256
+ds_write_b32 v1, v0
+v_mov_b32 v4, v1
+v_mov_b32 v5, 0
+v_lshl_add_u64 v[4:5], v[4:5], 0, s[6:7]
+ds_read_b32 v2, v1
+flat_store_dword v[4:5], v0
+s_waitcnt lgkmcnt(1)
+v_add_u32 v2, v2, v0
+s_waitcnt lgkmcnt(0)
+global_store_dword v1, v2, s[6:7] offset:1024
+
+# vmcnt | v_add_u32 | uses v2 .* vmcnt\(0\)
+# vmcnt(1) => vmcnt(1) lgkmcnt(0) | 
+v_mov_b32 v4, v1
+v_mov_b32 v5, 0
+v_lshl_add_u64 v[4:5], v[4:5], 0, s[6:7]
+global_load_dword v2, v1, s[6:7] offset:1024
+flat_store_dword v[4:5], v0
+s_waitcnt vmcnt(1)
+v_add_u32 v2, v2, v0
 
 # wait-states | v_add_f32 | 4 wait states.*8 are
 # s_nop 3 => s_nop 7 | 

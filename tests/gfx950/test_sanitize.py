@@ -18,6 +18,8 @@ from tests.gfx950.test_launch import PROLOGUE, kernel
 
 BLOCKS = {
     "CLEAR": "\n".join([*(f"v_mov_b32 v{r}, 0" for r in range(2, 56)), "s_nop 1"]),
+    "READ14": "\n".join(f"ds_read_b32 v{r}, v1" for r in range(3, 17)),
+    "LOAD62": "\n".join(f"global_load_dword v{r}, v1, s[6:7]" for r in range(3, 65)),
     "FILL": "ds_write_b32 v1, v0\ns_waitcnt lgkmcnt(0)\ns_barrier",
 }
 

@@ -22,10 +22,10 @@ static void report_register(Wave* w, const Check* c, const Access* a, const Regi
   Finding* f = 0;
   if (missing && (f = found(w, a->file == FILE_SCALAR ? FOUND_UNWRITTEN_SGPR : FOUND_UNWRITTEN_VGPR, pc, missing))) f->what = number;
   if (r->vm > ws->vm_done && (f = found(w, FOUND_NOT_WAITED_VM, pc, lanes_of(w, c)))) {
-    f->what = number; f->need = ws->vm_issued - r->vm; f->other_pc = r->pc;
+    f->what = number; f->need = ws->flat ? 0 : ws->vm_issued - r->vm; f->other_pc = r->pc;
   }
   if ((r->lgkm > ws->lgkm_done || r->smem) && (f = found(w, FOUND_NOT_WAITED_LGKM, pc, lanes_of(w, c)))) {
-    f->what = number; f->need = r->smem ? 0 : ws->lgkm_issued - r->lgkm; f->other_pc = r->pc;
+    f->what = number; f->need = r->smem || ws->flat ? 0 : ws->lgkm_issued - r->lgkm; f->other_pc = r->pc;
   }
 }
 
@@ -64,6 +64,7 @@ static void mark_registers(Wave* w, const Check* c, u32 pc) {
   if (c->counter == COUNTER_VM || c->counter == COUNTER_BOTH) vm = ++ws->vm_issued;
   if (c->counter == COUNTER_LGKM || c->counter == COUNTER_BOTH) lgkm = ++ws->lgkm_issued;
   if (smem) ws->smem_pending = 1;
+  if (c->counter == COUNTER_BOTH) ws->flat = 1;
   for (u32 i = 0; i < c->n; ++i) {
     const Access* a = &c->access[i];
     if (!(a->mode & WRITE)) continue;
@@ -82,22 +83,27 @@ static void mark_registers(Wave* w, const Check* c, u32 pc) {
   }
 }
 
-static void wait_for(Wave* w, const Check* c) {
+// No more than so many are in flight. They come back in order, but for scalar loads, which are not among them, and for flat
+// accesses: of those only a 0 says where they went (CDNA4 ISA manual, FLAT).
+static void in_flight(Wave* w, u32 vm, u32 lgkm) {
   WaveShadow* ws = w->shadow;
-  if (ws->vm_issued > c->vm && ws->vm_issued - c->vm > ws->vm_done) {
-    ws->vm_done = ws->vm_issued - c->vm;
+  if (!vm || !lgkm) ws->flat = 0;
+  if (ws->flat) return;
+  if (ws->vm_issued > vm + ws->vm_done) {
+    ws->vm_done = ws->vm_issued - vm;
     races_wait(w);
   }
-  if (c->lgkm == 0) {
-    ws->lgkm_done = ws->lgkm_issued;
-    if (ws->smem_pending) {
-      RegisterShadow* all = registers_of(w) + shadow_of(w)->n_vectors;
-      for (u32 i = 0; i < 128; ++i)
-        if (all[i].smem) { all[i].smem = 0; settle(ws, &all[i], shadow_of(w)->n_vectors + i, 1); }
-      ws->smem_pending = 0;
-    }
-  } else if (!ws->smem_pending && ws->lgkm_issued > c->lgkm && ws->lgkm_issued - c->lgkm > ws->lgkm_done)
-    ws->lgkm_done = ws->lgkm_issued - c->lgkm;   // scalar loads return in any order: with one in flight only 0 says anything
+  if (ws->lgkm_issued > lgkm + ws->lgkm_done) ws->lgkm_done = ws->lgkm_issued - lgkm;
+}
+
+static void wait_for(Wave* w, const Check* c) {
+  WaveShadow* ws = w->shadow;
+  in_flight(w, c->vm, c->lgkm);
+  if (c->lgkm || !ws->smem_pending) return;
+  RegisterShadow* all = registers_of(w) + shadow_of(w)->n_vectors;
+  for (u32 i = 0; i < 128; ++i)
+    if (all[i].smem) { all[i].smem = 0; settle(ws, &all[i], shadow_of(w)->n_vectors + i, 1); }
+  ws->smem_pending = 0;
 }
 
 // Whether somebody whose result or operand this instruction must not touch yet was executed too few wait states ago.
@@ -141,6 +147,8 @@ const Op* sanitize_check(const Op* o, Wave* w) {
       ws->barrier_pc = o->pc;
       races_barrier(w);
   }
+  // What a counter has no room for is not issued (so says ROCm's rocjitsu, issue 11202 of rocm-systems); compilers count on it.
+  if (c->counter) in_flight(w, VM_MOST - (c->counter == COUNTER_VM || c->counter == COUNTER_BOTH), LGKM_MOST - (c->counter != COUNTER_VM));
   if (c->n_needs) check_needs(w, c, o->pc);
   if (c->results) ws->not_finite = operands_not_finite(w, o + 1, c);
   if (c->n) check_registers(w, c, o->pc);

@@ -18,6 +18,7 @@ enum {
   FOUND_NOT_WAITED_LGKM, FOUND_WAIT_STATES, FOUND_MISALIGNED, FOUND_LDS_RACE, FOUND_LDS_IN_FLIGHT, FOUND_GLOBAL_RACE,
   FOUND_DIVERGENT_BARRIER, FOUND_BARRIER_MISMATCH, FOUND_BORN_NAN, FOUND_KINDS
 };
+enum { VM_MOST = 63, LGKM_MOST = 15 };   // in flight
 enum { MAX_FINDINGS = 256, MAX_ACCESSES = 10, MAX_WAVES = 16, OPEN_WORDS = 12, NO_PC = ~0u };
 
 typedef struct { u16 first; u8 count, file, mode, role; } Access;   // registers; AGPRs follow the VGPRs
@@ -51,7 +52,8 @@ typedef struct {
 } RegisterShadow;
 typedef struct WaveShadow {
   u64 open[OPEN_WORDS];         // registers that are not all written, or in flight
-  u32 slot, vm_issued, vm_done, lgkm_issued, lgkm_done, smem_pending, epoch, barrier_pc;
+  u32 slot, vm_issued, vm_done, lgkm_issued, lgkm_done, epoch, barrier_pc;
+  u16 smem_pending, flat;       // whether a scalar load, or a flat access that may be out of order, is in flight
   u64 handed_on[4];             // by register of the result: lanes whose value was never written
   u64 all_lanes, not_finite;    // lanes with a NaN or infinity among the operands of the instruction at hand
   u32 lgkm_stored;                             // the last LDS operation that stored
