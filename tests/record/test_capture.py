@@ -171,7 +171,8 @@ def test_a_counter_too_many_would_abort(fake: Path, tmp_path: Path) -> None:
     assert capture.run_step(wrong, 5).startswith("failed with SIGABRT")
 
 
-def test_a_program_finds_this_package_though_it_is_not_installed(tmp_path: Path) -> None:
+def test_a_program_finds_this_package_though_it_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     found = "import importlib.util, sys; sys.exit(importlib.util.find_spec('sparse_mla') is None)"
     assert (
         capture.run_step(
