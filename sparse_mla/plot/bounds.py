@@ -7,7 +7,7 @@ import pandas as pd
 
 from sparse_mla.plot.decode_us import LINES, MARKERS
 from sparse_mla.plot.figure import Figure
-from sparse_mla.plot.style import INK, SERIES, canvas
+from sparse_mla.plot.style import INK, SERIES, canvas, plain_numbers
 
 _DASHES = {"HBM": "--", "MALL": "-.", "MFMA BF16": ":", "chain": (0, (5, 1))}
 
@@ -43,10 +43,9 @@ def bounds_figure(
         right.plot((ours.flop / ours.bytes)[mine], rate[mine], "o", color=SERIES[1], label=f"{row} rows")
         right.set(xscale="log", yscale="log", xlabel="FLOP a byte of cache, Q and output", ylabel="TFLOP/s (modelled)")
         right.legend(loc="lower right", fontsize=7.5)
-        for one in (axis.yaxis, right.xaxis, right.yaxis):
-            one.set_major_formatter("{x:g}")
-        for one in (axis, right):
-            one.minorticks_off()
+        plain_numbers(axis.yaxis, right.xaxis, right.yaxis)
+        axis.minorticks_off()
+        right.minorticks_off()
         fig.set_layout_engine(None)  # a constrained layout draws everything twice, and a slider waits for it
         fig.subplots_adjust(left=0.08, right=0.98, top=0.97, bottom=0.3, wspace=0.22)
     (here,) = ours[mine].itertuples()
@@ -77,8 +76,7 @@ def knee_figure(times: pd.DataFrame, places: dict[str, int], *, title: str, sour
             axis.axvline(room, color=INK, linewidth=0.9, linestyle=("-", "--")[i])
             axis.annotate(f"{kernel}: {room}", (room, times.microseconds.max()), fontsize=8, ha="right", va="top", rotation=90)
         axis.set(xscale="log", yscale="log", xlabel="workgroups (whole rows)", ylabel="microseconds (modelled)")
-        axis.xaxis.set_major_formatter("{x:g}")
-        axis.yaxis.set_major_formatter("{x:g}")
+        plain_numbers(axis.xaxis, axis.yaxis)
         axis.legend(fontsize=8, ncols=2)
     told = []
     for (kernel, layer), line in times.groupby(["kernel", "layer"], sort=False):

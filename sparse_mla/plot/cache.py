@@ -13,7 +13,7 @@ from sparse_mla.cache.layout import DATA_BYTES, TOKEN_BYTES
 from sparse_mla.cache.paging import PagedCache
 from sparse_mla.kernels.case import COMPRESSION, Segment
 from sparse_mla.plot.figure import Figure
-from sparse_mla.plot.style import CARD, INK, SERIES, canvas
+from sparse_mla.plot.style import CARD, INK, SERIES, canvas, note, plain_numbers
 
 FIELD_COLOURS = ("#b9bcc2", SERIES[0], SERIES[1], SERIES[2])
 LAYER_LOOK = {"swa": (SERIES[2], ":"), "csa": (SERIES[0], "-"), "hca": (SERIES[1], "--")}
@@ -58,9 +58,10 @@ def quantisation_figure(kv: torch.Tensor) -> Figure:
         label_box = {"facecolor": CARD, "edgecolor": "none", "alpha": 0.8, "pad": 1}
         for height, text in ((2**-4, "2⁻⁴: half a step of 3 mantissa bits"), (2**-8, "2⁻⁸: half a step of 7 mantissa bits")):
             axis.axhline(height, color=INK, linewidth=0.8, linestyle="--")
-            axis.annotate(text, (1.2e-4, height), xytext=(0, 3), textcoords="offset points", fontsize=8, bbox=label_box)
+            note(axis, text, (1.2e-4, height), 0, 3, va="baseline", fontsize=8, bbox=label_box)
         axis.set(xscale="log", yscale="log", xlim=(1e-4, 1e3), ylim=(1e-5, 2))
         axis.set(xlabel="magnitude before writing", ylabel="relative error")
+        plain_numbers(axis.xaxis, axis.yaxis)
         fig.legend(loc="outside upper left", ncols=2, markerscale=3, fontsize=8.5)
     normal = errors[(errors.part == "NoPE") & (errors.magnitude >= 2**-6)].relative
     small = errors[(errors.part == "NoPE") & (errors.magnitude < 2**-6)].relative
@@ -115,8 +116,7 @@ def attended_figure(position: int, model: str = "pro") -> Figure:
             axis.plot(position + 1, here[here.layer == layer].tokens, "o", color=colour)
         axis.axvline(position + 1, color=INK, linewidth=0.8)
         axis.set(xscale="log", yscale="log", xlabel="context length, tokens", ylabel="tokens that a row reads", xlim=(1, 2**20))
-        for side in (axis.xaxis, axis.yaxis):
-            side.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        plain_numbers(axis.xaxis, axis.yaxis, form="{x:,.0f}")
         axis.legend()
     told = ", ".join(f"{row.layer.upper()} {row.tokens:,} tokens ({row.bytes / 1024:,.0f} KiB)" for row in here.itertuples())
     finding = f"With {position + 1:,} tokens of context a row of V4-{model.capitalize()} reads: {told}."

@@ -7,10 +7,9 @@ from typing import Any
 import pandas as pd
 
 from sparse_mla.plot.figure import Figure
-from sparse_mla.plot.style import CARD, CAUSE_LOOK, INK, SERIES, canvas
+from sparse_mla.plot.style import CARD, CAUSE_LOOK, INK, SERIES, bar, canvas, kind_of, name_rows, note, stack
 
 LESS, MORE = (SERIES[0], ""), (SERIES[1], "///")
-_CERTAIN = ("measured", "emulated", "published", "modelled")  # a figure of two kinds has the less certain one's mark
 
 
 def compare_figure(rows: pd.DataFrame, *, title: str, source: str, n: int = 14) -> Figure:
@@ -33,33 +32,31 @@ def compare_figure(rows: pd.DataFrame, *, title: str, source: str, n: int = 14) 
         told = [f"most is added by {_label(more)} ({more.difference:+,.0f})"] if more.difference > 0 else []
         told += [f"most is saved by {_label(less)} ({less.difference:+,.0f})"] if less.difference < 0 else []
         finding += f"{told[0][0].upper()}{', '.join(told)[1:]}." if told else "Nothing differs."
-    kind = max({*rows.kind_before, *rows.kind_after}, key=_CERTAIN.index)
-    return Figure(fig, title, finding, kind, source, shown.drop(columns=["kind_before", "kind_after"]))
+    return Figure(
+        fig,
+        title,
+        finding,
+        kind_of({*rows.kind_before, *rows.kind_after}),
+        source,
+        shown.drop(columns=["kind_before", "kind_after"]),
+    )
 
 
 def what_if_figure(rows: pd.DataFrame, *, title: str, source: str) -> Figure:
     """Microseconds of each scenario, divided as the waves' time is; bands where there are. `rows`: what
     analyse.what_if.what_if gives."""
-    places = range(len(rows))
     with canvas(8.6, 0.38 * len(rows) + 1.5) as (fig, axis):
-        left = pd.Series(0.0, index=rows.index)
-        for cause, (colour, hatch) in CAUSE_LOOK.items():
-            if rows[cause].any():
-                width = rows[cause] * rows.microseconds
-                axis.barh(places, width, left=left, color=colour, hatch=hatch, edgecolor=CARD, linewidth=0.4, label=cause)
-                left += width
+        used = [cause for cause in CAUSE_LOOK if rows[cause].any()]
+        stack(axis, rows[used].mul(rows.microseconds, axis=0), CAUSE_LOOK)
         axis.axvline(rows.microseconds[0], color=INK, linewidth=0.9, linestyle="--")
-        for place, row in zip(places, rows.itertuples(), strict=True):
+        for place, row in enumerate(rows.itertuples()):
             if pd.notna(row.low):
                 axis.plot([row.low, row.high], [place, place], color=INK, linewidth=1.2, marker="|")
             end = row.microseconds if pd.isna(row.low) else max(row.microseconds, row.high)
             text = f"{row.microseconds:.2f}" + (f" ({100 * (row.ratio - 1):+.1f} %)" if place else "")
-            axis.annotate(text, (end, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8,
-                          bbox={"facecolor": CARD, "edgecolor": "none", "pad": 0.5})  # fmt: skip
-        axis.set_yticks(places, rows.scenario)
-        axis.set_ylim(len(rows) - 0.4, -0.6)
+            note(axis, text, (end, place), 4, fontsize=8, bbox={"facecolor": CARD, "edgecolor": "none", "pad": 0.5})
+        name_rows(axis, rows.scenario)
         axis.margins(x=0.16)
-        axis.grid(axis="y", visible=False)
         axis.set_xlabel("microseconds (modelled), divided as the waves' time is")
         fig.legend(loc="outside upper left", ncols=9, fontsize=8, handlelength=1.2, columnspacing=0.9)
     finding = f"{rows.microseconds[0]:.2f} us as it is"
@@ -74,16 +71,13 @@ def sensitivity_figure(rows: pd.DataFrame, now: float, *, title: str, source: st
     analyse.what_if.sensitivity gives."""
     shown = rows.head(n)
     with canvas(8.0, 0.3 * len(shown) + 1.3) as (fig, axis):
-        axis.barh(range(len(shown)), shown.slow - shown.fast, left=shown.fast, color=SERIES[0])
+        axis.barh(range(len(shown)), shown.slow - shown.fast, left=shown.fast, **bar())
         axis.axvline(now, color=INK, linewidth=0.9, linestyle="--")
         for place, row in enumerate(shown.itertuples()):
-            text = f"{row.low:g} … {row.high:g} {row.unit}"
-            axis.annotate(text, (row.slow, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=7.5)
-        axis.set_yticks(range(len(shown)), [f"{row.constant} [{row.certainty}]" for row in shown.itertuples()])
-        axis.set_ylim(len(shown) - 0.4, -0.6)
+            note(axis, f"{row.low:g} … {row.high:g} {row.unit}", (row.slow, place), 4)
+        name_rows(axis, [f"{row.constant} [{row.certainty}]" for row in shown.itertuples()])
         span = max(shown.slow.max() - shown.fast.min(), 0.01 * now)
         axis.set_xlim(shown.fast.min() - 0.05 * span, shown.slow.max() + 0.35 * span)
-        axis.grid(axis="y", visible=False)
         axis.set_xlabel("microseconds (modelled), each constant alone at its ends")
     first = rows.iloc[0]
     finding = (
@@ -96,28 +90,16 @@ def sensitivity_figure(rows: pd.DataFrame, now: float, *, title: str, source: st
 
 def _diverge(axis: Any, values: pd.Series, labels: list[str], form: str) -> None:
     """Bars to the left and to the right of 0."""
-    for sign, (colour, hatch), name in ((-1, LESS, "less"), (1, MORE, "more")):
+    for sign, look, name in ((-1, LESS, "less"), (1, MORE, "more")):
         some = values[values * sign > 0]
-        axis.barh(some.index, some, color=colour, hatch=hatch, edgecolor=CARD, linewidth=0.4, label=name)
-    for place, value in values.dropna().items():
-        side = (3, "left") if value >= 0 else (-3, "right")
-        axis.annotate(
-            f"{value:{form}}",
-            (value, place),
-            xytext=(side[0], 0),
-            textcoords="offset points",
-            ha=side[1],
-            va="center",
-            fontsize=7.5,
-        )
-    for place in values.index[values.isna()]:
-        axis.annotate("new", (0, place), xytext=(3, 0), textcoords="offset points", va="center", fontsize=7.5)
-    wide = max(map(len, labels))
-    axis.set_yticks(range(len(labels)), [label.ljust(wide) for label in labels], fontsize=7.5, family="DejaVu Sans Mono")
-    axis.set_ylim(len(labels) - 0.4, -0.6)
+        axis.barh(some.index, some, **bar(look, name))
+    for place, value in values.items():
+        known, left = pd.notna(value), value < 0
+        note(axis, f"{value:{form}}" if known else "new", (value if known else 0, place), -3 if left else 3,
+             ha="right" if left else "left")  # fmt: skip
+    name_rows(axis, labels, code=7.5)
     axis.axvline(0, color=INK, linewidth=0.9)
     axis.margins(x=0.18)
-    axis.grid(axis="y", visible=False)
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axis.locator_params(axis="x", nbins=6)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from sparse_mla.plot.figure import Figure
-from sparse_mla.plot.style import SERIES, canvas
+from sparse_mla.plot.style import SERIES, bar, canvas, name_rows, place, stack
 
 # One colour a unit wherever units are drawn; hatches so that neighbours part without colour too.
 UNIT_LOOK = {
@@ -25,14 +25,8 @@ def mix_figure(by_unit: pd.DataFrame, *, title: str, source: str) -> Figure:
     """Wave instructions of each wave, stacked by unit (or by other columns). `by_unit` is as analyse.counts.by_unit gives."""
     spare = iter(SERIES)
     with canvas(7.4, 0.5 * len(by_unit) + 1.5) as (fig, axis):
-        left = pd.Series(0.0, index=by_unit.index)
-        for unit in by_unit:
-            colour, hatch = UNIT_LOOK.get(str(unit)) or (next(spare), "")
-            names = [f"wave {wave}" for wave in by_unit.index]
-            axis.barh(names, by_unit[unit], left=left, color=colour, hatch=hatch, edgecolor="white", linewidth=0.4, label=unit)
-            left += by_unit[unit]
-        axis.invert_yaxis()
-        axis.grid(axis="y", visible=False)
+        stack(axis, by_unit, {unit: UNIT_LOOK.get(str(unit)) or (next(spare), "") for unit in by_unit})
+        name_rows(axis, [f"wave {wave}" for wave in by_unit.index])
         axis.set_xlabel("wave instructions executed")
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         fig.legend(loc="outside upper left", ncols=len(by_unit.columns), fontsize=8.5, handlelength=1.2, columnspacing=1.0)
@@ -50,12 +44,8 @@ def mix_figure(by_unit: pd.DataFrame, *, title: str, source: str) -> Figure:
 def lines_figure(lines: pd.DataFrame, *, title: str, source: str) -> Figure:
     """The busiest source lines, with their text. `lines` is what analyse.counts.hottest_lines gives."""
     with canvas(7.8, 0.32 * len(lines) + 0.9) as (fig, axis):
-        places = range(len(lines))
-        axis.barh(places, lines.share * 100, color=SERIES[0])
-        labels = [f"{row.file.rsplit('/', 1)[-1]}:{row.line}  {row.source[:58]}" for row in lines.itertuples()]
-        axis.set_yticks(places, labels, fontsize=7.5, family="DejaVu Sans Mono")
-        axis.invert_yaxis()
-        axis.grid(axis="y", visible=False)
+        axis.barh(range(len(lines)), lines.share * 100, **bar())
+        name_rows(axis, [f"{place(row)}  {row.source[:58]}" for row in lines.itertuples()], code=7.5)
         axis.set_xlabel("share of executed wave instructions, %")
     first = lines.iloc[0]
     finding = f"{len(lines)} lines take {lines.share.sum():.0%} of all executed ones; line {first.line} alone {first.share:.0%}."

@@ -7,7 +7,7 @@ import pandas as pd
 
 from sparse_mla.analyse.decode_us import FLOOR, OURS, PEER
 from sparse_mla.plot.figure import Figure
-from sparse_mla.plot.style import INK, SERIES, canvas
+from sparse_mla.plot.style import INK, SERIES, canvas, kind_of, plain_numbers
 
 # The line says how a number was obtained, as the legend does in words.
 LINES = {"measured": "-", "emulated": "-.", "modelled": "--", "published": ":"}
@@ -34,8 +34,7 @@ def decode_us_figure(
             axis.set(xscale="log", yscale="log", xlabel="rows (query tokens)")
             axis.set_title(f"{count} heads")
             axis.set_xticks([4**power for power in range(6) if 4**power <= mine.rows.max()])
-            axis.xaxis.set_major_formatter("{x:.0f}")
-            axis.yaxis.set_major_formatter("{x:,.0f}")
+            plain_numbers(axis.xaxis, axis.yaxis, form="{x:,.0f}")
             axis.minorticks_off()
             wide = mine[mine.kind == "measured"].pivot_table(index=["device", "rows"], columns="series", values="us")
             if {OURS, PEER, FLOOR} <= set(wide):
@@ -47,5 +46,5 @@ def decode_us_figure(
         axes[0][0].set_ylabel("microseconds")
         handles = {label: handle for axis in axes[0] for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
         fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, fontsize=7.5)
-    kind = next((kind for kind in ("modelled", "published", "emulated") if kind in set(some.kind)), "measured")
-    return Figure(fig, f"{title}, 128 + {extra} entries a row", " ".join(told), kind, source, some.drop(columns="extra"))
+    title = f"{title}, 128 + {extra} entries a row"
+    return Figure(fig, title, " ".join(told), kind_of(some.kind), source, some.drop(columns="extra"))

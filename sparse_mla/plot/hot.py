@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from sparse_mla.plot.counts import UNIT_LOOK
 from sparse_mla.plot.figure import Figure
-from sparse_mla.plot.style import CARD, CAUSE_LOOK, INK, SERIES, canvas
-
-_MONO = "DejaVu Sans Mono"
+from sparse_mla.plot.style import CAUSE_LOOK, INK, bar, canvas, name_rows, note, place, stack
 
 
 def hot_figure(rows: pd.DataFrame, *, title: str, source: str) -> Figure:
@@ -19,10 +17,9 @@ def hot_figure(rows: pd.DataFrame, *, title: str, source: str) -> Figure:
     hot_instructions gives."""
     timed = [cause for cause in CAUSE_LOOK if cause in rows and rows.of[0] == "time" and rows[cause].any()]
     labels = [_label(row) for row in rows.itertuples()]
-    wide = max(map(len, labels))
     with canvas(9.0, 0.3 * len(rows) + 1.4) as (fig, axis):
-        _stack(axis, rows, timed, CAUSE_LOOK, 100 * rows.share)
-        axis.set_yticks(range(len(rows)), [label.ljust(wide) for label in labels], fontsize=7.5, family=_MONO)
+        _bars(axis, rows, timed, 100 * rows.share)
+        name_rows(axis, labels, code=7.5)
         what = _whose(rows) if timed else "executed wave instructions" if rows.of[0] == "hit" else rows.of[0]
         axis.set_xlabel(f"{what}, % ({rows.kind[0]})")
         if timed:
@@ -37,16 +34,15 @@ def phases_figure(split: pd.DataFrame, *, title: str, source: str) -> Figure:
     """Phases: time by cause where it is known, and executed instructions by unit. `split`: what analyse.hot.phase_split gives."""
     causes = [cause for cause in CAUSE_LOOK if cause in split and split[cause].any()]
     units = [unit for unit in split if unit in UNIT_LOOK]
-    panels = [(f"executed wave instructions, % ({split.counted[0]})", units, UNIT_LOOK)]
-    if causes:
-        panels.insert(0, (f"{_whose(split)}, % ({split.kind[0]})", causes, CAUSE_LOOK))
+    panels = [(f"{_whose(split)}, % ({split.kind[0]})", causes)] if causes else []
+    panels.append((f"executed wave instructions, % ({split.counted[0]})", units))
     with canvas(4.3 * len(panels) + 0.9, 0.3 * len(split) + 1.9, ncols=len(panels), sharey=True, squeeze=False) as (fig, axes):
-        for axis, (label, columns, looks) in zip(axes[0], panels, strict=True):
+        for axis, (label, columns) in zip(axes[0], panels, strict=True):
             whole = split[columns].sum(axis=1)
-            _stack(axis, split, columns, looks, 100 * whole / whole.sum())
+            _bars(axis, split, columns, 100 * whole / whole.sum())
+            name_rows(axis, split.phase)
             axis.set_xlabel(label)
             axis.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=5, fontsize=7.5, handlelength=1.2, columnspacing=0.9)
-        axes[0][0].set_yticks(range(len(split)), split.phase)
     top = split.loc[split.share.idxmax()]
     others = [f"{row.phase} {row.share:.0%}" for row in split.nlargest(5, "share").iloc[1:].itertuples() if row.share > 0.01]
     finding = f"{top.phase} takes most, {top.share:.0%}" + (f", mostly {top.main}" if causes else "")
@@ -58,38 +54,20 @@ def _whose(rows: pd.DataFrame) -> str:
     return "traced waves' time by likely cause" if rows.inferred[0] else "all waves' time"
 
 
-def _stack(
-    axis: Any, rows: pd.DataFrame, columns: Sequence[str], looks: Mapping[str, tuple[str, str]], lengths: pd.Series
-) -> None:
+def _bars(axis: Any, rows: pd.DataFrame, columns: Sequence[str], lengths: pd.Series) -> None:
     """Horizontal bars of `lengths`, divided as `columns` are; whole ones where there are no columns."""
-    places, left = range(len(rows)), pd.Series(0.0, index=rows.index)
-    whole = rows[list(columns)].sum(axis=1).clip(lower=1) if columns else None
-    for name in columns:
-        colour, hatch = looks[name]
-        width = lengths * rows[name] / whole
-        axis.barh(places, width, left=left, color=colour, hatch=hatch, edgecolor=CARD, linewidth=0.4, label=name)
-        left += width
-    if not columns:
-        axis.barh(places, lengths, color=SERIES[0])
-    for place, length in zip(places, lengths, strict=True):
-        axis.annotate(
-            f"{length:.2g}" if length < 1 else f"{length:.1f}",
-            (length, place),
-            xytext=(3, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=7.5,
-            color=INK,
-        )
-    axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.grid(axis="y", visible=False)
+    if columns:
+        stack(axis, rows[columns].mul(lengths / rows[columns].sum(axis=1).clip(lower=1), axis=0), CAUSE_LOOK | UNIT_LOOK)
+    else:
+        axis.barh(range(len(rows)), lengths, **bar())
+    for at, length in enumerate(lengths):
+        note(axis, f"{length:.2g}" if length < 1 else f"{length:.1f}", (length, at), color=INK)
     axis.margins(x=0.08)
 
 
 def _label(row: Any) -> str:
-    place = f"{row.file.rsplit('/', 1)[-1]}:{row.line}" if row.file else "no line"
     phase = f" [{row.phase}]" if row.phase != "other" else ""
-    return f"{place}{phase}  {str(getattr(row, 'text', row.source))[:46]}"
+    return f"{place(row)}{phase}  {str(getattr(row, 'text', row.source))[:46]}"
 
 
 def _percent(frame: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from sparse_mla.plot.figure import Figure
-from sparse_mla.plot.style import INK, SERIES, canvas
+from sparse_mla.plot.style import INK, SERIES, bar, canvas, name_rows, note, plain_numbers
 
 
 def times_figure(times: pd.DataFrame, names: dict[str, str], *, title: str, source: str) -> Figure:
@@ -15,20 +15,15 @@ def times_figure(times: pd.DataFrame, names: dict[str, str], *, title: str, sour
     shown = times[times.kernel.isin(labels)].reset_index(drop=True)
     whole = shown[shown.split_k == 1]
     with canvas(7.8, 0.3 * len(shown) + 1.0) as (fig, axis):
-        look = [(SERIES[2], "///") if split > 1 else (SERIES[0], "") for split in shown.split_k]
-        bars = axis.barh(shown.index, shown.microseconds, color=[colour for colour, _ in look], edgecolor="white")
-        for bar, (_, hatch) in zip(bars, look, strict=True):
-            bar.set_hatch(hatch)
         for row in shown.itertuples():
+            axis.barh(row.Index, row.microseconds, **bar((SERIES[2], "///") if row.split_k > 1 else (SERIES[0], "")))
             axis.plot([row.low, row.high], [row.Index] * 2, color=INK, linewidth=1.2, marker="|")
-            axis.annotate(f"{row.microseconds:g}", (row.high, row.Index), xytext=(5, 0), textcoords="offset points", va="center")
-        split = [f" in {row.split_k} parts" if row.split_k > 1 else "" for row in shown.itertuples()]
-        axis.set_yticks(shown.index, [labels[kernel] + parts for kernel, parts in zip(shown.kernel, split, strict=True)])
+            note(axis, f"{row.microseconds:g}", (row.high, row.Index), 5, fontsize=9.5)
+        split = [f" in {parts} parts" if parts > 1 else "" for parts in shown.split_k]
+        name_rows(axis, [labels[kernel] + parts for kernel, parts in zip(shown.kernel, split, strict=True)])
         axis.set(xscale="log", xlabel="microseconds (modelled), logarithmic; line: the model's band")
-        axis.xaxis.set_major_formatter("{x:,.0f}")
+        plain_numbers(axis.xaxis, form="{x:,.0f}")
         axis.set_xlim(shown.low.min() / 1.5, shown.high.max() * 1.6)
-        axis.invert_yaxis()
-        axis.grid(axis="y", visible=False)
     gain = (whole.microseconds.shift() / whole.microseconds).dropna()
     best = labels[whole.kernel[gain.idxmax()]]
     first, last = whole.microseconds.iloc[0], whole.microseconds.iloc[-1]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sparse_mla.plot.figure import Figure
-from sparse_mla.plot.style import CARD, INK, SERIES, canvas
+from sparse_mla.plot.style import INK, SERIES, bar, canvas, kind_of, note, plain_numbers, side_by_side
 
 LEVEL_LOOK = {
     "LDS": (SERIES[2], "s"),
@@ -27,16 +27,12 @@ def occupancy_figure(rows: pd.DataFrame, *, title: str, source: str) -> Figure:
     slots = rows[rows.resource == "waves"].waves.max()
     with canvas(4.2 * len(names) + 0.8, 2.9, ncols=len(names), sharey=True, squeeze=False) as (fig, axes):
         for axis, name, (_, mine) in zip(axes[0], names, rows.groupby("dispatch", sort=False), strict=True):
-            places = np.arange(len(mine))
-            shown = mine.waves.clip(upper=slots)
-            colours = [
-                SERIES[2] if row.resource == "reached" else SERIES[1] if row.limits else SERIES[4] for row in mine.itertuples()
-            ]
-            hatches = ["///" if row.limits else "" for row in mine.itertuples()]
-            axis.bar(places, shown, color=colours, hatch=hatches, edgecolor=CARD, linewidth=0.4)
-            for place, value, height in zip(places, mine.waves, shown, strict=True):
-                axis.annotate(f"{value:.3g}", (place, height), xytext=(0, 2), textcoords="offset points", ha="center", fontsize=8)
-            axis.set_xticks(places, [f"{row.resource}\n{_needs(row)}" for row in mine.itertuples()], fontsize=8)
+            for at, row in enumerate(mine.itertuples()):
+                height = min(row.waves, slots)
+                look = (SERIES[1], "///") if row.limits else (SERIES[2 if row.resource == "reached" else 4], "")
+                axis.bar(at, height, **bar(look))
+                note(axis, f"{row.waves:.3g}", (at, height), 0, 2, ha="center", va="baseline", fontsize=8)
+            axis.set_xticks(range(len(mine)), [f"{row.resource}\n{_needs(row)}" for row in mine.itertuples()], fontsize=8)
             axis.set(title=name[:40], ylim=(0, slots * 1.12))
             axis.grid(axis="x", visible=False)
         axes[0][0].set_ylabel("waves of a CU")
@@ -57,39 +53,22 @@ def _needs(row: Any) -> str:
 
 def utilisation_figure(rows: pd.DataFrame, *, title: str, source: str) -> Figure:
     """Per cent metrics of each launch. `rows`: what analyse.limits.utilisation gives."""
-    metrics = list(dict.fromkeys(rows.metric))
-    launches = list(dict.fromkeys(zip(rows.dispatch, rows.kernel, strict=True)))
-    tall = 0.8 / len(launches)
+    metrics, launches = rows.metric.unique(), _launches(rows)
+    kinds = rows.drop_duplicates("metric").set_index("metric")
+    labels = [f"{name}{' (of wave time)' if 'wave' in kinds.unit[name] else ''}" for name in metrics]
     with canvas(7.6, (0.22 * len(launches) + 0.1) * len(metrics) + 1.4) as (fig, axis):
-        for i, (dispatch, kernel) in enumerate(launches):
-            mine = rows[rows.dispatch == dispatch].set_index("metric").reindex(metrics)
-            places = np.arange(len(metrics)) + (i - (len(launches) - 1) / 2) * tall
-            colour = SERIES[i % len(SERIES)]
-            axis.barh(
-                places,
-                mine.value,
-                tall,
-                color=colour,
-                hatch=("", "///", "...")[i % 3],
-                edgecolor=CARD,
-                linewidth=0.4,
-                label=kernel,
-            )
-            for place, value in zip(places, mine.value, strict=True):
-                if np.isfinite(value):
-                    axis.annotate(
-                        f"{value:.3g}", (value, place), xytext=(3, 0), textcoords="offset points", va="center", fontsize=7.5
-                    )
-        kinds = rows.drop_duplicates("metric").set_index("metric")
-        labels = [f"{name}{' (of wave time)' if 'wave' in kinds.unit[name] else ''}" for name in metrics]
-        axis.set_yticks(range(len(metrics)), labels, fontsize=8.5)
+        values = rows.pivot(index="metric", columns="dispatch", values="value")[[*launches]].reindex(metrics)
+        side_by_side(axis, values.set_axis(labels).set_axis([*launches.values()], axis=1))
         axis.set(xlim=(0, max(100, 1.05 * rows.value.max())), xlabel=f"% ({', '.join(sorted(set(rows.kind)))})")
-        axis.set_ylim(len(metrics) - 0.4, -0.6)
-        axis.grid(axis="y", visible=False)
         fig.legend(loc="outside upper left", ncols=2, fontsize=8.5, handlelength=1.2)
-    _, kernel = launches[0]
-    told = ", ".join(f"{row.metric} {row.value:.3g} %" for row in rows[rows.dispatch == launches[0][0]].head(6).itertuples())
-    return Figure(fig, title, f"{kernel}: {told}.", _kind(rows), source, rows.drop(columns="formula"))
+    first, kernel = next(iter(launches.items()))
+    told = ", ".join(f"{row.metric} {row.value:.3g} %" for row in rows[rows.dispatch == first].head(6).itertuples())
+    return Figure(fig, title, f"{kernel}: {told}.", kind_of(rows.kind), source, rows.drop(columns="formula"))
+
+
+def _launches(rows: pd.DataFrame) -> dict[int, str]:
+    """Kernels by number of their launch, in the order of the rows."""
+    return dict(zip(rows.dispatch, rows.kernel, strict=True))
 
 
 def roofline_figure(rows: pd.DataFrame, roofs: pd.DataFrame, *, title: str, source: str) -> Figure:
@@ -103,43 +82,24 @@ def roofline_figure(rows: pd.DataFrame, roofs: pd.DataFrame, *, title: str, sour
         else:
             axis.text(0.5, 0.5, "no matrix instructions", ha="center", transform=axis.transAxes)
             axis.set_axis_off()
-        shares = pd.concat([rows.assign(name=rows.level, share=rows.share), placed.drop_duplicates("dispatch").assign(
-            name=lambda x: "MFMA " + x.matrix, share=lambda x: x.of_peak)])  # fmt: skip
+        matrix = placed.drop_duplicates("dispatch")
+        shares = pd.concat([rows.assign(name=rows.level), matrix.assign(name="MFMA " + matrix.matrix, share=matrix.of_peak)])
         names = [*(level for level in LEVEL_LOOK if level in set(shares.name)), *sorted(set(shares.name) - set(LEVEL_LOOK))]
-        launches = list(dict.fromkeys(zip(rows.dispatch, rows.kernel, strict=True)))
-        tall = 0.8 / len(launches)
-        for i, (dispatch, kernel) in enumerate(launches):
-            mine = shares[shares.dispatch == dispatch].set_index("name").share.reindex(names) * 100
-            places = np.arange(len(names)) + (i - (len(launches) - 1) / 2) * tall
-            colour = (SERIES[0], SERIES[1], *SERIES[2:])[i % len(SERIES)]
-            bars.barh(
-                places,
-                mine,
-                tall,
-                color=colour,
-                hatch=("", "///", "...")[i % 3],
-                edgecolor=CARD,
-                linewidth=0.4,
-                label=kernel[:30],
-            )
-            for place, value in zip(places, mine, strict=True):
-                if np.isfinite(value):
-                    bars.annotate(
-                        f"{value:.2g}", (value, place), xytext=(2, 0), textcoords="offset points", va="center", fontsize=7.5
-                    )
-        bars.set_yticks(range(len(names)), names, fontsize=8.5)
-        bars.set_ylim(len(names) - 0.4, -0.6)
-        bars.set_xlabel(f"share of the roof, % ({_kind(rows)})")
+        launches = _launches(rows)
+        values = 100 * shares.pivot(index="name", columns="dispatch", values="share").reindex(names)[[*launches]]
+        side_by_side(bars, values.set_axis([kernel[:30] for kernel in launches.values()], axis=1), ".2g")
+        bars.set_xlabel(f"share of the roof, % ({kind_of(rows.kind)})")
         bars.margins(x=0.15)
-        bars.grid(axis="y", visible=False)
         bars.legend(loc="lower left", bbox_to_anchor=(-0.3, 1.0), fontsize=7.5, handlelength=1.2)
     told = []
-    for (_, kernel), (_, mine) in zip(launches, rows.groupby("dispatch", sort=False), strict=True):
+    for kernel, (_, mine) in zip(launches.values(), rows.groupby("dispatch", sort=False), strict=True):
         best = mine.loc[mine.share.idxmax()]
         of = f", {mine.of_peak.iloc[0]:.2g} of the {mine.matrix.iloc[0]} matrix peak" if mine.rate.iloc[0] else ""
         far = " It is near none of them." if max(best.share, mine.of_peak.max()) < 0.2 else ""
         told.append(f"{kernel} takes {best.share:.2g} of the {best.level} roof, its highest{of}.{far}")
-    return Figure(fig, title, " ".join(told), _kind(rows), source, rows.drop(columns=["low", "high"]).dropna(axis=1, how="all"))
+    return Figure(
+        fig, title, " ".join(told), kind_of(rows.kind), source, rows.drop(columns=["low", "high"]).dropna(axis=1, how="all")
+    )
 
 
 def _roofs(axis: Any, placed: pd.DataFrame, at: pd.DataFrame) -> None:
@@ -157,32 +117,18 @@ def _roofs(axis: Any, placed: pd.DataFrame, at: pd.DataFrame) -> None:
         axis.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
     for matrix, peak in peaks.items():
         axis.axhline(peak, color=INK, linewidth=1.0)
-        axis.annotate(
-            f"MFMA {matrix} {peak / 1e15:.3g} PFLOP/s", (left, peak), xytext=(2, 3), textcoords="offset points", fontsize=7.5
-        )
+        note(axis, f"MFMA {matrix} {peak / 1e15:.3g} PFLOP/s", (left, peak), 2, 3, va="baseline")
     for row in placed.itertuples():
         colour, marker = LEVEL_LOOK[row.level]
         axis.plot(row.intensity, row.rate, marker, color=colour, markeredgecolor=INK, markersize=7, zorder=4)
         if pd.notna(row.low):
-            axis.plot(
-                [row.intensity] * 2, [row.flop / row.high * 1e9, row.flop / row.low * 1e9], color=colour, linewidth=1.2, zorder=3
-            )
+            rates = [row.flop / ns * 1e9 for ns in (row.high, row.low)]
+            axis.plot([row.intensity] * 2, rates, color=colour, linewidth=1.2, zorder=3)
     for (_, kernel), some in placed.groupby(["dispatch", "kernel"]):
         end = some.loc[some.intensity.idxmax()]
-        axis.annotate(
-            f"{kernel} ({end.kind})",
-            (end.intensity, end.rate),
-            xytext=(0, -14),
-            textcoords="offset points",
-            fontsize=7.5,
-            ha="center",
-        )
+        note(axis, f"{kernel} ({end.kind})", (end.intensity, end.rate), 0, -14, ha="center", va="baseline")
     axis.set(xscale="log", yscale="log", xlabel="FLOP of matrix instructions a byte at that level", ylabel="FLOP/s")
+    plain_numbers(axis.xaxis, axis.yaxis)
     axis.set_ylim(placed.rate.min() / 12, peaks.max() * 3)
     axis.set_xlim(left, right)
     axis.legend(loc="lower right", fontsize=7.5)
-
-
-def _kind(rows: pd.DataFrame) -> str:
-    """One kind for a figure of several: the least certain."""
-    return next(kind for kind in ("modelled", "published", "emulated", "measured") if kind in set(rows.kind))

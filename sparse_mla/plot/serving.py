@@ -7,13 +7,13 @@ import pandas as pd
 
 from sparse_mla.errors import InputError
 from sparse_mla.plot.figure import Figure
-from sparse_mla.plot.style import CARD, SERIES, canvas
+from sparse_mla.plot.style import SERIES, bar, canvas
 
-_BARS = {  # column: label, colour, hatch
-    "gain": ("gained (published)", SERIES[3], ""),
-    "base_gain": ("base instead (modelled)", SERIES[0], "///"),
-    "product_gain": ("product instead (modelled)", SERIES[2], "..."),
-    "ceiling": ("attention free of cost (modelled)", SERIES[4], "xx"),
+_BARS = {  # column: label, (colour, hatch)
+    "gain": ("gained (published)", (SERIES[3], "")),
+    "base_gain": ("base instead (modelled)", (SERIES[0], "///")),
+    "product_gain": ("product instead (modelled)", (SERIES[2], "...")),
+    "ceiling": ("attention free of cost (modelled)", (SERIES[4], "xx")),
 }
 
 
@@ -22,10 +22,8 @@ def serving_figure(shares: pd.DataFrame, *, title: str, source: str) -> Figure:
     analyse.serving.shares gives."""
     places, tall = np.arange(len(shares)), 0.8 / len(_BARS)
     with canvas(7.4, 3.4) as (fig, axis):
-        for i, (column, (label, colour, hatch)) in enumerate(_BARS.items()):
-            bars = axis.bar(
-                places + (i - 1.5) * tall, shares[column], tall, color=colour, hatch=hatch, edgecolor=CARD, label=label
-            )
+        for i, (column, (label, look)) in enumerate(_BARS.items()):
+            bars = axis.bar(places + (i - 1.5) * tall, shares[column], tall, **bar(look, label))
             axis.bar_label(bars, fmt="%.1f", fontsize=7.5, padding=1)
         names = [f"{x.workload}, {x.concurrency} at once\nattention {x.share:.1f} % of a step" for x in shares.itertuples()]
         axis.set_xticks(places, names, fontsize=8.5)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from sparse_mla.errors import InputError
 from sparse_mla.plot.figure import Figure
-from sparse_mla.plot.style import CARD, SERIES, canvas
+from sparse_mla.plot.style import SERIES, bar, canvas, note
 
 
 def splits_figure(times: pd.DataFrame, planned: int, workgroups: int, *, title: str, source: str) -> Figure:
@@ -17,13 +17,10 @@ def splits_figure(times: pd.DataFrame, planned: int, workgroups: int, *, title: 
     rows = times.sort_values("split_k").reset_index(drop=True)
     best = rows.loc[rows.microseconds.idxmin()]
     with canvas(7.2, 3.0) as (fig, axis):
-        colours = [SERIES[1] if split == best.split_k else SERIES[0] for split in rows.split_k]
-        bars = axis.bar(range(len(rows)), rows.microseconds, color=colours)
-        for bar, row in zip(bars, rows.itertuples(), strict=True):
-            bar.set(hatch="///" if row.split_k == planned else "", edgecolor=CARD)
-            axis.annotate(
-                f"{row.microseconds:.3g}", (bar.get_x() + bar.get_width() / 2, row.microseconds), ha="center", va="bottom"
-            )
+        for at, row in enumerate(rows.itertuples()):
+            look = SERIES[int(row.split_k == best.split_k)], "///" if row.split_k == planned else ""
+            axis.bar(at, row.microseconds, **bar(look))
+            note(axis, f"{row.microseconds:.3g}", (at, row.microseconds), 0, ha="center", va="bottom", fontsize=9.5)
         names = [f"{split}\n{split * workgroups}" for split in rows.split_k]
         axis.set(xlabel="parts a row; below, workgroups", ylabel="microseconds (modelled)")
         axis.set_xticks(range(len(rows)), names)

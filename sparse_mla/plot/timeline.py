@@ -7,7 +7,7 @@ from matplotlib.patches import Patch
 
 from sparse_mla.analyse.timeline import coarse, spans, wave_split
 from sparse_mla.plot.figure import Figure
-from sparse_mla.plot.style import CAUSE_LOOK, canvas
+from sparse_mla.plot.style import CAUSE_LOOK, canvas, name_rows
 
 ROWS = 32  # waves of one picture
 PIECES = 900  # of its width
@@ -30,9 +30,7 @@ def timeline_figure(frame: pd.DataFrame, *, title: str, kind: str, source: str) 
                 wide = list(zip(some.begin, some.end - some.begin, strict=True))
                 axis.broken_barh(wide, (row - 0.42, 0.84), facecolor=CAUSE_LOOK[cause][0], linewidth=0)  # too narrow for hatches
         labels = [f"{name}  wave {wave}".strip() for name, wave in zip(names, shown, strict=True)]
-        axis.set_yticks(range(len(shown)), labels, fontsize=7)
-        axis.set_ylim(len(shown) - 0.4, -0.6)
-        axis.grid(axis="y", visible=False)
+        name_rows(axis, labels, fontsize=7)
         axis.set_xlabel("time, shader cycles")
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         patches = [Patch(color=CAUSE_LOOK[c][0], label=c) for c in used]

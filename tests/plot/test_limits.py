@@ -36,6 +36,7 @@ def test_a_launch_stands_under_the_roofs() -> None:
     assert [text.get_text().split()[0] for text in legend.get_texts()] == ["L2", "LDS", "L1", "MALL", "HBM"]
     assert figure.finding.startswith("k takes 0.14 of the HBM roof, its highest, 0.044 of the BF16 matrix peak. It is near none")
     assert figure.png.startswith(b"\x89PNG")
+    assert "$" not in str([*axis.get_xticklabels(), *axis.get_yticklabels()]), "formulae would be shown as they are"
 
 
 def test_a_launch_without_matrix_work_has_its_shares() -> None:

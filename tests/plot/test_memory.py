@@ -53,12 +53,14 @@ def test_traffic_by_buffer() -> None:
     axis = figure.canvas.axes[0]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["cache (load)", "q (load)"]
     assert axis.get_xlabel() == "bytes (emulated)"
+    assert "$" not in str(axis.get_xticklabels())
 
 
 @pytest.mark.parametrize("rows, kind", [(LEVELS, "modelled"), (LEVELS.iloc[:1], "emulated")])
 def test_levels_tell_their_kinds(rows: pd.DataFrame, kind: str) -> None:
     figure = levels_figure(rows, title="t", source="s")
     assert figure.kind == kind
+    assert "$" not in str(figure.canvas.axes[0].get_xticklabels())
     assert [text.get_text() for text in figure.canvas.legends[0].get_texts()] == sorted(set(rows.kind))
     if kind == "modelled":
         assert figure.finding == "k: lanes ask for 1,000 bytes; compared with that, L2 200%, fabric 25%."

@@ -50,6 +50,7 @@ def test_the_twin_says_what_is_drawn(draw, kind: str, words: str) -> None:  # ty
     assert len(figure.table) >= 2
     assert figure.png.startswith(b"\x89PNG")
     assert len(figure.png) < 200_000
+    assert "$" not in str([axis.get_xticklabels() + axis.get_yticklabels() for axis in figure.canvas.axes]), "no formulae"
 
 
 def test_outliers_push_elements_to_the_bottom_of_the_format() -> None:
