@@ -110,12 +110,7 @@ def plan_decode(
     """
     device = torch.device(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")
     name = choose(backend, device)
-    main = host_lens("main_lens", main_lens)
-    extra = [0] * len(main) if extra_lens is None else host_lens("extra_lens", extra_lens)
-    if len(main) != len(extra):
-        raise InputError(f"main_lens has {len(main)} rows and extra_lens {len(extra)}; give one length a row")
-    if heads < 1:
-        raise InputError(f"heads is {heads}; it must be at least 1")
+    main, extra = host_lens(main_lens, extra_lens, heads)
     if not main:
         return Plan(name, ())
     if not batch_invariant:

@@ -97,7 +97,7 @@ def tiles_of(spec: KernelSpec, main_lens: Sequence[int], extra_lens: Sequence[in
     return [-(-m // spec.tile) + -(-e // spec.tile) for m, e in zip(main_lens, extra_lens, strict=True)]
 
 
-def host_lens(name: str, lens: Lens) -> list[int]:
+def _on_host(name: str, lens: Lens) -> list[int]:
     if isinstance(lens, torch.Tensor):
         if not lens.is_cpu:
             raise InputError(f"{name} is on {lens.device}; the planner takes lengths the host already has (a list or CPU tensor)")
@@ -107,14 +107,20 @@ def host_lens(name: str, lens: Lens) -> list[int]:
     return list(lens)
 
 
-def plan_split(main_lens: Lens, extra_lens: Lens | None, heads: int, kernel: str) -> int:
-    """The split of the lowest modelled cost (the smallest, of equals) for rows of these lengths. Reads no device memory."""
-    main = host_lens("main_lens", main_lens)
-    extra = [0] * len(main) if extra_lens is None else host_lens("extra_lens", extra_lens)
+def host_lens(main_lens: Lens, extra_lens: Lens | None, heads: int) -> tuple[list[int], list[int]]:
+    """The rows' lengths as lists of one size. Reads no device memory. Raises InputError for what cannot be planned for."""
+    main = _on_host("main_lens", main_lens)
+    extra = [0] * len(main) if extra_lens is None else _on_host("extra_lens", extra_lens)
     if len(main) != len(extra):
         raise InputError(f"main_lens has {len(main)} rows and extra_lens {len(extra)}; give one length a row")
     if heads < 1:
         raise InputError(f"heads is {heads}; it must be at least 1")
+    return main, extra
+
+
+def plan_split(main_lens: Lens, extra_lens: Lens | None, heads: int, kernel: str) -> int:
+    """The split of the lowest modelled cost (the smallest, of equals) for rows of these lengths. Reads no device memory."""
+    main, extra = host_lens(main_lens, extra_lens, heads)
     spec = kernel_named(kernel)
     if spec.splits == (1,):
         return 1
