@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from sparse_mla.widgets.exercise import Exercise, Observations, Wrong, calls, choice, items, value
@@ -39,11 +40,24 @@ def _of_tile(kernel: str, what: str) -> float:
     return per_tile(kernel)[what]
 
 
-def _changed() -> Observations:
-    by = _of_tile("ladder/swizzle", "instructions") - _of_tile("base", "instructions")
-    yield "instructions", "more" if by > 0 else "fewer" if by < 0 else "as many"
+def _trend(what: str, *versions: str, same: float = 0.0) -> list[str]:
+    """`more`, `fewer` or `same` (within a share) for each version but the first, against the one before."""
+    from sparse_mla.analyse.ladder import STEPS
+
+    of = [_of_tile(STEPS[version], what) for version in versions]
+    return ["same" if abs(b / a - 1) <= same else "more" if b > a else "fewer" for a, b in pairwise(of)]
 
 
+def _first() -> Observations:
+    both = (_trend(what, "scalar", "MFMA", "LDS", "four waves") for what in ("instructions", "lds"))
+    yield "words", ", ".join(map(" ".join, zip(*both, strict=True)))
+
+
+def _last() -> Observations:
+    yield "words", " ".join(_trend("instructions", "direct K", *LAST, same=0.02))
+
+
+LAST = ("private tiles", "prefetch", "split-K", "product")
 BEFORE, AFTER = "ladder/transposed", "ladder/packed"  # step 7, undone
 
 
@@ -74,6 +88,27 @@ def _truth() -> Observations:
 
 
 EXERCISES = [
+    Exercise(
+        name="07.first",
+        ask="Steps 2, 3 and 4, each against the step before: do a tile's instructions, and its LDS phases, become more or fewer? "
+        'Answer with six words (instructions, phases of step 2; of 3; of 4), such as "more fewer, more fewer, more fewer".',
+        hint="What goes through LDS: exchanges between lanes; a tile, by rows and by columns; what each of four waves repeats?",
+        kind="predict",
+        observe=value("words"),
+        right="fewer fewer, fewer more, more more",
+        expect=_first,
+        wrong=[
+            Wrong(
+                "fewer fewer, fewer fewer, fewer fewer",
+                "PV reads columns of the tile in 2-byte pieces that conflict (3), and each of four waves does the softmax (4).",
+            ),
+            Wrong(
+                "fewer more, fewer more, more more", "A dot product of step 1 took six exchanges through LDS; an MFMA takes none."
+            ),
+            Wrong("fewer fewer, more more, more more", "32 MFMAs in step 3 do what 2,048 packed multiply-adds did in step 2."),
+            Wrong("fewer fewer, fewer more, fewer more", "Four waves share the products, but each does the whole softmax."),
+        ],
+    ),
     choice(
         "07.work",
         "MFMA (2) executes about a tenth of what scalar (1) does, and takes five sixths of its time. Why?",
@@ -92,16 +127,22 @@ EXERCISES = [
     ),
     Exercise(
         name="07.swizzle",
-        ask='Step 5 moves slots about by XOR. Does a tile then execute "more", "fewer" or "as many" instructions?',
+        ask='Does a tile execute "more", "fewer" or "as many" instructions in step 5 than in step 4? And in step 6 than in '
+        'step 5? Answer with two words, such as "fewer more".',
         hint="An address was base + a constant that the instruction carries. What is base ^ a constant?",
         kind="predict",
-        observe=value("instructions"),
-        right="more",
-        expect=_changed,
+        observe=value("words"),
+        right="more fewer",
+        expect=lambda: [
+            ("words", " ".join(_trend("instructions", "four waves", "no bank conflicts", "packed conversion"))),
+        ],
         wrong=[
-            Wrong("fewer", "Conflicts are passes of one instruction, not instructions. They cost time, and no count."),
-            Wrong("as many", "An offset in an instruction is added. An exclusive or has to be computed first."),
-            Wrong("half as many", "Conflicts were most of the LDS phases, but a phase is no instruction."),
+            Wrong("fewer fewer", "Conflicts are passes of one instruction, not instructions. They cost time, and no count."),
+            Wrong("as many fewer", "An offset in an instruction is added. An exclusive or has to be computed first."),
+            Wrong(
+                "more as many",
+                "One instruction does in step 6 what four did: two conversions, a product, a conversion.",
+            ),
         ],
     ),
     Exercise(
@@ -132,6 +173,26 @@ EXERCISES = [
             Wrong(0, "Each wave has a quarter of each score; somebody has to add them up."),
             Wrong(2, "Before the exchange, yes. Behind it none: the next tile's parts go into another buffer."),
             Wrong(3, "Nobody reads a tile that another wave brought, so two of them guard nothing."),
+        ],
+    ),
+    Exercise(
+        name="07.last",
+        ask="Steps 9, 10, 11 and 12, each against the step before: does a tile of a whole row take more, fewer or as many "
+        'instructions ("same": within 2 %)? Answer with four words, such as "more same fewer more".',
+        hint="What was done four times before 9? Where is what travels kept in 10? What does a tile know of parts?",
+        kind="predict",
+        observe=value("words"),
+        right="fewer more same fewer",
+        expect=_last,
+        wrong=[
+            Wrong("same same same same", "Before 9 each wave did the whole softmax, and added up four parts of each score."),
+            Wrong(
+                "fewer same same fewer", "Loads ahead take registers; what arrives in accumulation registers must be copied out."
+            ),
+            Wrong("fewer more more fewer", "Whose tiles they are is decided in front of the loop, and merging comes behind it."),
+            Wrong(
+                "fewer more same more", "It shares a tile, but no wave repeats another's softmax, and most tiles need no mask."
+            ),
         ],
     ),
     Exercise(
