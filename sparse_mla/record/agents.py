@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from sparse_mla.errors import RecordingError
 from sparse_mla.record.schema import Skips, unmarked
 from sparse_mla.record.tabular import number
@@ -37,8 +39,9 @@ def device(fields: Mapping[str, Any], names: Mapping[str, str], where: str) -> d
     return found
 
 
-def choose(agents: Sequence[Mapping[str, Any]], used: int | None, where: str, skips: Skips) -> dict[str, Any]:
+def choose(agents: Sequence[Mapping[str, Any]], dispatches: pd.DataFrame | None, where: str, skips: Skips) -> dict[str, Any]:
     """The GPU that ran the dispatches, by the number they give, else the first one. The others are reported as skipped."""
+    used = dispatches["agent"].iloc[0] if dispatches is not None and len(dispatches) and "agent" in dispatches else None
     gpus = [a for a in agents if str(a.get("agent_type", a.get("type"))) in ("GPU", "2")]
     found = next((a for a in gpus if used is not None and str(a.get("logical_node_id")) == str(used)), gpus[0] if gpus else None)
     if others := len(agents) - (found is not None):

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -31,13 +31,12 @@ from sparse_mla.kernels.catalogue import Partials, kernel_named
 from sparse_mla.record import att, store
 from sparse_mla.record.formats import open_profile
 from sparse_mla.record.from_emulator import commit, now, record, shape_of
-from sparse_mla.record.schema import Manifest, Recording
+from sparse_mla.record.schema import Manifest, Recording, nth_launches
 
 On = Literal["auto", "rocm", "nvidia", "emulator"]
 NVIDIA = ("hopper", "triton")  # backends of decode() there
 LOG = "log.txt"
 GRACE = 5.0  # seconds between asking a process group to end and ending it
-_DECORATION = re.compile(r"(\(.*\))?( \[clone .*\])?(\.kd)?$")  # what tools and versions add to a kernel's name
 
 
 @dataclass(frozen=True)
@@ -247,15 +246,15 @@ def joined(parts: Mapping[str, Recording]) -> tuple[Recording, dict[str, str]]:
     device: dict[str, Any] = {}
     apart: dict[str, str] = {}
     first = next(iter(parts.values()))
-    launches = dict(zip(_occurrences(first), first["dispatches"].dispatch, strict=True))
+    launches = {launch: number for number, launch in nth_launches(first["dispatches"]).items()}
     for step, part in parts.items():
-        mine = dict(zip(part["dispatches"].dispatch, _occurrences(part), strict=True))
+        mine = nth_launches(part["dispatches"])
         if lost := [key for key in mine.values() if key not in launches]:
             apart[step] = f"; left out: launch {lost[0][1] + 1} of {lost[0][0]:.60} is not in the first step"
             continue
         number = {dispatch: launches[key] for dispatch, key in mine.items()}
-        if lost := [name for name, frame in part.tables.items() if "dispatch" in frame and not frame.dispatch.isin(number).all()]:
-            apart[step] = f"; left out: {lost[0]} has rows of launches that it does not name"
+        if odd := [name for name, frame in part.tables.items() if "dispatch" in frame and not frame.dispatch.isin(number).all()]:
+            apart[step] = f"; left out: {odd[0]} has rows of launches that it does not name"
             continue
         kinds, device = part.manifest.kinds | kinds, part.manifest.device | device
         for name, frame in part.tables.items():
@@ -266,12 +265,3 @@ def joined(parts: Mapping[str, Recording]) -> tuple[Recording, dict[str, str]]:
     tools = dict.fromkeys(part.manifest.tool for part in parts.values())
     skipped = tuple(lines for part in parts.values() for lines in part.skipped)
     return Recording(Manifest(kinds, device, tool=", ".join(tools)), merged, skipped), apart
-
-
-def _occurrences(part: Recording) -> Iterator[tuple[str, int]]:
-    """Each launch as its kernel's name and how many launches of that name were before it."""
-    seen: dict[str, int] = {}
-    for name in part["dispatches"].kernel:
-        bare = _DECORATION.sub("", name, count=1)
-        yield bare, seen.setdefault(bare, 0)
-        seen[bare] += 1

@@ -55,6 +55,10 @@ def _named(what: str, name: str, pid: int, tid: int | None = None) -> Event:
     return {"ph": "M", "name": f"{what}_name", "pid": pid, "args": {"name": name}} | ({} if tid is None else {"tid": tid})
 
 
+def _span(category: str, name: str, at: Event, begin: float, lasts: float, args: Event) -> Event:
+    return {"ph": "X", "cat": category, "name": name, **at, "ts": begin, "dur": lasts, "args": args}
+
+
 def _events(recording: Recording, kind: str) -> Iterator[Event]:
     dispatches = recording["dispatches"].to_dict("records")
     yield _named("process", f"kernels ({kind})", 0)
@@ -62,16 +66,8 @@ def _events(recording: Recording, kind: str) -> Iterator[Event]:
         yield _named("thread", f"queue {queue}", 0, queue)
     for d in dispatches:
         args = {key: d[key] for key in ("dispatch", "low", "high", "lds", "vgpr", "agpr") if key in d} | {"kind": kind}
-        span = {"ts": d["start"] / 1000, "dur": (d["end"] - d["start"]) / 1000}
-        yield {
-            "ph": "X",
-            "pid": 0,
-            "tid": d.get("queue", 0),
-            "name": marked(d["kernel"], kind),
-            "cat": "kernel",
-            **span,
-            "args": args,
-        }
+        at = {"pid": 0, "tid": d.get("queue", 0)}
+        yield _span("kernel", marked(d["kernel"], kind), at, d["start"] / 1000, (d["end"] - d["start"]) / 1000, args)
     waves = recording["waves"]
     places = waves.assign(xcd=waves.get("xcd", -1))[["xcd", "se", "cu"]].drop_duplicates().sort_values(["xcd", "se", "cu"])
     pids = {(se, cu): pid for pid, (se, cu) in enumerate(zip(places.se, places.cu, strict=True), 1)}
@@ -93,9 +89,9 @@ def _waves(recording: Recording, d: dict[str, Any], waves: pd.DataFrame, pids: d
             both = {
                 "cat": "workgroup",
                 "id": f"{d['dispatch']}.{group}",
+                "name": f"workgroup {group}",
                 "pid": pids[se, cu],
                 "tid": 0,
-                "name": f"workgroup {group}",
             }
             yield both | {"ph": "b", "ts": float(frame.ts.min())}
             yield both | {"ph": "e", "ts": float(frame.te.max())}
@@ -103,20 +99,16 @@ def _waves(recording: Recording, d: dict[str, Any], waves: pd.DataFrame, pids: d
     for w in waves.to_dict("records"):
         where[w["wave"]] = {"pid": pids[w["se"], w["cu"]], "tid": 16 * w["simd"] + w["slot"]}
         args = {key: w[key] for key in ("workgroup", "part", *CAUSES) if key in w} | {"cycles": w["end"] - w["begin"]}
-        span = {"ts": w["ts"], "dur": w["te"] - w["ts"]}
-        yield {"ph": "X", "cat": "wave", "name": f"{d['kernel']} wave {w['wave']}", **where[w["wave"]], **span, "args": args}
+        yield _span("wave", f"{d['kernel']} wave {w['wave']}", where[w["wave"]], w["ts"], w["te"] - w["ts"], args)
     events = recording["events"][recording["events"].dispatch == d["dispatch"]]
     if events.empty:
         return
     se = events.wave.map(waves.set_index("wave").se)
     begin, end = (microseconds(recording, d, se, cycles) for cycles in (events.time, events.time + events.duration))
     listing = recording["instructions"][recording["instructions"].dispatch == d["dispatch"]].set_index("pc")
-    lines = {
-        pc: (r.text, f"{r.file}:{r.line}" if r.file else "") for pc, r in zip(listing.index, listing.itertuples(), strict=True)
-    }
+    lines = {r.Index: (r.text, f"{r.file}:{r.line}" if r.file else "") for r in listing.itertuples()}
     for e, ts, te in zip(events.to_dict("records"), begin.tolist(), end.tolist(), strict=True):
         text, source = lines.get(e["pc"], ("", ""))
         category = CATEGORIES[e["category"]] if 0 <= e["category"] < len(CATEGORIES) else ""
         args = {"text": text, "source": source, "stall": e["stall"], "unit": category}
-        span = {"ts": ts, "dur": te - ts, "cat": e.get("cause", "instruction")}
-        yield {"ph": "X", "name": text.split(" ")[0] or category, **where[e["wave"]], **span, "args": args}
+        yield _span(e.get("cause", "instruction"), text.split(" ")[0] or category, where[e["wave"]], ts, te - ts, args)

@@ -5,7 +5,6 @@ columns go where; here files become one recording, and what does not fit togethe
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ import pandas as pd
 
 from sparse_mla.errors import RecordingError
 from sparse_mla.record.agents import SYSINFO, choose, device
-from sparse_mla.record.schema import Manifest, Recording, Skips, joined, unmarked
+from sparse_mla.record.schema import Manifest, Recording, Skips, bare_names, joined, nth_launches, one_kind, unmarked
 from sparse_mla.record.tabular import COUNTER, LAUNCHES, Frame, header, kind_of, number
 from sparse_mla.record.tabular import read as read_file
 
@@ -54,38 +53,27 @@ def recording(frames: Sequence[Frame], path: Path, skips: Skips) -> Recording:
     launches = _launches(of.get("dispatches", []), of.get("counters", []), kinds)
     for frame in of.get("summaries", []) + of.get("instructions", []):
         first = frame.columns.get("text") or next(iter(frame.extra.values()))
-        kinds |= {unmarked(name)[1] for name in first} - {"measured"}
-    if len(kinds - {"emulated"}) > 1:
-        raise RecordingError(f"{path}: kernels of several kinds: {', '.join(sorted(kinds))}; read their folders one by one")
-    kind = max(kinds, default="measured", key=lambda k: k != "emulated")
+        kinds |= {*bare_names(first)[1]} - {"measured"}
+    kind = one_kind(kinds, path)
     tables: dict[str, Any] = {"dispatches": launches} if len(launches) else {}
     if counters:
         tables["counters"] = _once(counters, skips)
         _durations(tables)
-    for name, one in (("spans", _plain), ("samples", _plain), ("summaries", _summary), ("instructions", _listing)):
-        if parts := [one(frame, name, skips) for frame in of.get(name, [])]:
+    for name, one in (("spans", None), ("samples", None), ("summaries", _summary), ("instructions", _listing)):
+        if frames_of := of.get(name):  # spans and samples are as their tables have them
+            parts = [one(frame, skips) if one else pd.DataFrame(frame.columns, copy=False) for frame in frames_of]
             tables[name] = joined(parts, -1 if name == "spans" else None)
     arch: dict[str, Any] = {}
-    used = int(launches["agent"].iloc[0]) if "agent" in launches else None
     for frame in of.get("device", []):
         rows = [dict(zip(map(str.lower, frame.extra), row, strict=True)) for row in zip(*frame.extra.values(), strict=True)]
         system = frame.kind.name == "system"
-        found = device(rows[0], SYSINFO, str(frame.path)) if system else choose(rows, used, str(frame.path), skips)
+        found = device(rows[0], SYSINFO, str(frame.path)) if system else choose(rows, launches, str(frame.path), skips)
         arch = arch or found
     for frame in frames:
         if "arch" in frame.columns and frame.rows and not arch:  # Nsight Compute says the compute capability
             arch = {"arch": f"sm_{frame.columns['arch'][0].replace('.', '')}"}
     tool = "Nsight Compute" if str(arch.get("arch", "")).startswith("sm_") else "rocprofv3"
     return Recording(Manifest(dict.fromkeys(tables, kind), arch, tool), tables, tuple(skips))
-
-
-def _kernels(frame: Frame) -> tuple[pd.Series, pd.Series]:
-    """(kernels, their kinds) of a file's rows; each distinct name is looked at once."""
-    names = pd.Series(frame.columns["kernel"], dtype=object)
-    found = {name: unmarked(name) for name in names.unique()}
-    if all(kind == "measured" for _, kind in found.values()):
-        return names, pd.Series(["measured"], dtype=object).repeat(len(names)).reset_index(drop=True)
-    return names.map({name: x for name, (x, _) in found.items()}), names.map({name: x for name, (_, x) in found.items()})
 
 
 def _sizes(columns: dict[str, Any]) -> dict[str, Any]:
@@ -133,8 +121,8 @@ def _launches(traces: list[Frame], counted: list[Frame], kinds: set[str]) -> pd.
 
 def _launch_columns(frame: Frame, kinds: set[str]) -> pd.DataFrame:
     columns = {name: x for name, x in frame.columns.items() if name not in (*COUNTER, "arch")}
-    kernel, kind = _kernels(frame)
-    kinds |= set(kind.unique())
+    kernel, kind = bare_names(frame.columns["kernel"])
+    kinds |= {*kind}
     try:
         return pd.DataFrame(_sizes(columns) | {"kernel": kernel}, copy=False)
     except ValueError as problem:
@@ -144,7 +132,7 @@ def _launch_columns(frame: Frame, kinds: set[str]) -> pd.DataFrame:
 def _counters(frame: Frame, skips: Skips) -> pd.DataFrame:
     """The counters of a file: a row each, or a column each."""
     ours = frame.columns
-    kind = _kernels(frame)[1] if "kernel" in ours else "measured"
+    kind = bare_names(ours["kernel"])[1] if "kernel" in ours else "measured"
     if "name" in ours:
         columns = {
             "dispatch": ours["dispatch"],
@@ -193,12 +181,7 @@ def _durations(tables: dict[str, Any]) -> None:
     tables["dispatches"] = launches.assign(end=ends)
 
 
-def _plain(frame: Frame, table: str, skips: Skips) -> pd.DataFrame:
-    """Rows that are as the table has them."""
-    return pd.DataFrame(frame.columns, copy=False)
-
-
-def _summary(frame: Frame, table: str, skips: Skips) -> pd.DataFrame:
+def _summary(frame: Frame, skips: Skips) -> pd.DataFrame:
     """Each number of a row, under the name of its column."""
     (label, names), *figures = frame.extra.items()
     rows = []
@@ -211,7 +194,7 @@ def _summary(frame: Frame, table: str, skips: Skips) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["name", "metric", "value"])
 
 
-def _listing(frame: Frame, table: str, skips: Skips) -> pd.DataFrame:
+def _listing(frame: Frame, skips: Skips) -> pd.DataFrame:
     """The listing beside a thread trace: a line that begins with `; ` names the kernel of those behind it."""
     columns = pd.DataFrame(frame.columns)
     heads = columns.text.str.startswith("; ")
@@ -244,7 +227,7 @@ def read_workload(folder: str | Path) -> Recording:
     main = read_file(passes[0], skips)
     if main.kind.table not in ("dispatches", "counters") or "kernel" not in main.columns:
         raise RecordingError(f"{main.path} is {main.kind.name}; a pass of rocprof-compute has launches with counters")
-    launches = {launch: number for number, launch in _numbered(main)}
+    launches = {launch: number for number, launch in nth_launches(main.launches).items()}
     frames, counted = [main], set(main.extra) | set(main.columns.get("name", ()))
     others = [*passes[1:], *sorted(path.glob("SQ_*.csv")), *path.glob("timestamps.csv")]
     for file in others:
@@ -252,7 +235,7 @@ def read_workload(folder: str | Path) -> Recording:
         if frame.kind.name != LAUNCHES:
             skips.add(file, f"a file of {frame.kind.name}")
             continue
-        numbers = np.array([launches.get(launch, -1) for _, launch in _numbered(frame)], np.int64)
+        numbers = np.array([launches.get(launch, -1) for launch in nth_launches(frame.launches).values()], np.int64)
         if len(numbers) != frame.rows:
             raise RecordingError(f"{file} has a dispatch more than once")
         if (lost := numbers < 0).any():
@@ -279,23 +262,5 @@ def read_workload(folder: str | Path) -> Recording:
         skips.add(file, "a file that repeats others, or says how they were made")
     found = recording(frames, path, skips)
     versions = {"rocm": about["rocm_version"]} if about.get("rocm_version") else {}
-    manifest = replace(
-        found.manifest,
-        tool="rocprof-compute",
-        versions=versions,
-        command=about.get("command", ""),
-        date=about.get("timestamp", ""),
-    )
-    return replace(found, manifest=manifest)
-
-
-def _numbered(frame: Frame) -> list[tuple[int, tuple[str, int]]]:
-    """(dispatch, (kernel, how many launches of it were before)) of each launch."""
-    before: Counter[str] = Counter()
-    found: dict[int, tuple[str, int]] = {}
-    for dispatch, kernel in zip(frame.columns["dispatch"].tolist(), frame.columns["kernel"], strict=True):
-        if dispatch not in found:
-            kernel = re.sub(r" (\(\.kd\)|\[clone \.kd\])$", "", kernel)
-            found[dispatch] = (kernel, before[kernel])
-            before[kernel] += 1
-    return list(found.items())
+    said = {"command": about.get("command", ""), "date": about.get("timestamp", "")}
+    return replace(found, manifest=replace(found.manifest, tool="rocprof-compute", versions=versions, **said))

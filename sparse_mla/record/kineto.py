@@ -13,7 +13,7 @@ from typing import Any
 
 from sparse_mla.errors import RecordingError
 from sparse_mla.record.inputs import at, json_items
-from sparse_mla.record.schema import KINDS, Manifest, Recording, Skips, unmarked
+from sparse_mla.record.schema import KINDS, Manifest, Recording, Skips, one_kind, unmarked
 from sparse_mla.record.tabular import Rows
 
 # Phases of events that are no rows, and why.
@@ -68,8 +68,6 @@ def read(path: str | Path) -> Recording:
             skips.add(path, _PHASES[phase], int(i))
         else:
             raise RecordingError(f"{where}: ph is {reprlib.repr(phase)}; an event has X, i or one of {', '.join(_PHASES)}")
-    if len(kinds) > 1:
-        raise RecordingError(f"{path}: kernels of several kinds: {', '.join(sorted(kinds))}")
     return _recording(path, kernels, spans, kinds, about, skips)
 
 
@@ -91,7 +89,7 @@ def _kernel(event: Any, args: Any, row: dict[str, Any], kernels: Rows, kinds: se
 
 
 def _recording(path: Path, kernels: Rows, spans: Rows, kinds: set[str], about: dict[str, Any], skips: Skips) -> Recording:
-    kind = next(iter(kinds), None) or str(at(about.get("otherData"), "kinds", "dispatches") or "measured")
+    kind = one_kind(kinds, path) if kinds else str(at(about.get("otherData"), "kinds", "dispatches") or "measured")
     if kind not in KINDS:
         raise RecordingError(f"{path}: otherData says {kind!r:.40}; a kind is one of {', '.join(KINDS)}")
     tables = {name: rows.frame() for name, rows in (("dispatches", kernels), ("spans", spans)) if rows.count}

@@ -31,23 +31,46 @@ KEPT += tuple((suspect, "pro-csa-h16") for suspect in suspects.CHANGES)
 
 def entries() -> list[dict[str, Any]]:
     """One row for each recording and table: path (below profiles/), kind, holds, bytes. Raises RecordingError for damage."""
-    root, rows, tools = folder("profiles"), [], _of_tools()
+    tools = _of_tools()
+    return [row for path in _files() if (row := _entry(path, tools))]
 
-    def add(path: Path, kind: str, holds: str) -> None:
-        files = [path] if path.is_file() else path.iterdir()
-        rows.append({"path": _name(path), "kind": kind, "holds": holds, "bytes": sum(x.stat().st_size for x in files)})
 
-    for path in sorted([*root.rglob("manifest.json"), *root.rglob("*.csv"), *tools]):
-        if path in tools:
-            add(path, tools[path]["kind"], f"{tools[path]['tool']}: {len(open_profile(path)['dispatches'])} launches")
-        elif path.suffix == ".csv":
-            add(path, described(path)[0], f"{len(table(path))} rows: {described(path)[1]:.90}")
-        elif one := _recording(path.parent):
-            us = (one["dispatches"].end.max() - one["dispatches"].start.min()) / 1000
-            add(
-                path.parent, one.kind("dispatches"), f"{one.manifest.kernel} on {one.manifest.case.get('name', '?')}: {us:.1f} us"
-            )
-    return rows
+def _files() -> list[Path]:
+    return sorted(path for path in folder("profiles").rglob("*") if path.is_file())
+
+
+def _entry(path: Path, tools: dict[Path, dict[str, Any]]) -> dict[str, Any] | None:
+    """The row of `entries` for a file; None for one that is a part of something, or lists others. Raises RecordingError, or
+    ValueError for what is not TOML, where it is not as it should be."""
+    if path in tools:
+        opened = open_profile(path)
+        if not (len(opened["dispatches"]) or len(opened["summaries"])):
+            raise RecordingError("it has no launches and no sums of them")
+        said, holds = tools[path]["kind"], f"{tools[path]['tool']}: {len(opened['dispatches'])} launches"
+    elif path.name == "manifest.json":
+        if (one := _recording(path.parent)) is None:
+            if lost := [name for name in json.loads(path.read_text()) if not (path.parent / name).is_file()]:
+                raise RecordingError(f"it names {lost[0]}, which is not there")
+            return None
+        us = (one["dispatches"].end.max() - one["dispatches"].start.min()) / 1000
+        said, holds = one.kind("dispatches"), f"{one.manifest.kernel} on {one.manifest.case.get('name', '?')}: {us:.1f} us"
+        path = path.parent
+    elif path.suffix == ".csv":
+        (said, about), rows = described(path), table(path)
+        if rows.empty:
+            raise RecordingError("it has no rows")
+        sourced = ("source" in rows and rows.source.notna().all()) or "Source: " in path.read_text()
+        if "published" in said and not sourced:
+            raise RecordingError("it is published; each row has its source, in a column or in the head of the table")
+        holds = f"{len(rows)} rows: {about:.90}"
+    else:
+        if path.suffix == ".toml":
+            tomllib.loads(path.read_text())
+        if path.suffix == ".npz" and not (path.parent / "manifest.json").is_file():
+            raise RecordingError("it is in no recording: a manifest.json is missing beside it")
+        return None
+    size = sum(x.stat().st_size for x in ([path] if path.is_file() else path.iterdir()))
+    return {"path": _name(path), "kind": said, "holds": holds, "bytes": size}
 
 
 def _name(path: Path) -> str:
@@ -107,30 +130,10 @@ def show(name: str) -> str:
 def verify() -> Iterator[str]:
     """What is wrong below profiles/, in sentences: every file is read."""
     root, size, tools = folder("profiles"), 0, _of_tools()
-    for path in sorted(file for file in root.rglob("*") if file.is_file()):
+    for path in _files():
         size += path.stat().st_size
         try:
-            if path in tools:
-                opened = open_profile(path)
-                if not (len(opened["dispatches"]) or len(opened["summaries"])):
-                    yield f"{_name(path)} has no launches and no sums of them"
-            elif path.name == "manifest.json":
-                one = _recording(path.parent)
-                if one is None and (
-                    lost := [name for name in json.loads(path.read_text()) if not (path.parent / name).is_file()]
-                ):
-                    yield f"{_name(path)} names {lost[0]}, which is not there"
-            elif path.suffix == ".csv":
-                kind, rows = described(path)[0], table(path)
-                if rows.empty:
-                    yield f"{_name(path)} has no rows"
-                sourced = ("source" in rows and rows.source.notna().all()) or "Source: " in path.read_text()
-                if "published" in kind and not sourced:
-                    yield f"{_name(path)} is published; each row has its source, in a column or in the head of the table"
-            elif path.suffix == ".toml":
-                tomllib.loads(path.read_text())
-            elif path.suffix == ".npz" and not (path.parent / "manifest.json").is_file():
-                yield f"{_name(path)} is in no recording: a manifest.json is missing beside it"
+            _entry(path, tools)
         except (SparseMlaError, ValueError) as problem:
             yield f"{_name(path)}: {problem}"
     there = {row.parent for row in (root / "emulated").rglob("manifest.json")}

@@ -15,13 +15,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from sparse_mla.errors import RecordingError
 from sparse_mla.record.agents import ROCPROF, choose
 from sparse_mla.record.counters import COUNTERS
-from sparse_mla.record.schema import TABLES, Manifest, Recording, Skips, joined, marked, unmarked
+from sparse_mla.record.schema import TABLES, Manifest, Recording, Skips, bare_names, joined, marked, one_kind
+from sparse_mla.record.tabular import Rows
 
 # Tables and their columns behind `id` and `guid`: integers, `$` text, `%` real. All but the first three end in `extdata`.
 _TABLES = """
@@ -145,7 +145,7 @@ sgpr=sgpr_count agent=agent_log_index queue=queue_id stream=stream_id process=pi
 kernel_id=kernel_id
 """
 _DISPATCH = dict(pair.split("=") for pair in _DISPATCH_TEXT.split())
-_COUNTER = {"dispatch": "dispatch_id", "name": "counter_name", "value": "value"}
+_COUNTER = {"dispatch": "dispatch_id", "name": "counter_name", "value": "value", "kind": "kind"}
 # Views of what is neither: columns of `spans` and theirs. Copies and allocations have more.
 _CALL = {"category": "category", "name": "name", "start": "start", "end": "end", "process": "pid", "thread": "tid"}
 _CALL |= {"correlation": "stack_id"}
@@ -156,7 +156,6 @@ _SPANS = {
     "memory_allocations": _PLACED | {"name": "type", "agent": "agent_log_index"},
 }
 NUMBERS = {ours: theirs for ours, theirs in ROCPROF.items() if ours not in ("arch", "product")}  # in an agent's `extdata`
-_FETCHED = 20_000
 _EXTRA = ("begin_cycle", "end_cycle", "low", "high")  # columns that go into a dispatch's `extdata`
 _STEPS = 1_000_000  # of SQLite's machine between looks at whether a query of a foreign file goes on for too long
 _LOOKS = 100  # and one more for every _BYTES of the file
@@ -207,12 +206,8 @@ def write(recording: Recording, folder: str | Path, prefix: str = "") -> list[Pa
             names = ", ".join(f'"{name}"' for name in row)
             db.execute(f"INSERT INTO rocpd_{table}_{guid.replace('-', '_')} ({names}) VALUES ({marks})", list(row.values()))
 
-        for tag, value in {
-            "schema_version": "3",
-            "uuid": f"_{guid.replace('-', '_')}",
-            "guid": guid,
-            "sparse_mla": manifest,
-        }.items():
+        about = {"schema_version": "3", "uuid": f"_{guid.replace('-', '_')}", "guid": guid, "sparse_mla": manifest}
+        for tag, value in about.items():
             put("metadata", tag=tag, value=value)
         for i, text in enumerate(("KERNEL_DISPATCH", "")):
             put("string", id=i + 1, string=text)
@@ -246,15 +241,8 @@ def write(recording: Recording, folder: str | Path, prefix: str = "") -> list[Pa
                 sgpr_count=d.get("sgpr"), arch_vgpr_count=d.get("vgpr"), accum_vgpr_count=d.get("agpr"),
                 extdata=json.dumps({"kind": kind}),
             )  # fmt: skip
-            put(
-                "event",
-                id=d["dispatch"],
-                category_id=1,
-                stack_id=d.get("correlation", 0),
-                correlation_id=0,
-                call_stack="{}",
-                line_info="{}",
-            )
+            event = {"category_id": 1, "stack_id": d.get("correlation", 0), "correlation_id": 0}
+            put("event", id=d["dispatch"], **event, call_stack="{}", line_info="{}")
             sizes = {f"{w}_size_{x}": d.get(f"{w}_{x}", 0) for w in ("workgroup", "grid") for x in "xyz"}
             put(
                 "kernel_dispatch", id=d["dispatch"], nid=1, pid=pid, tid=tid, agent_id=agent, kernel_id=symbol,
@@ -317,88 +305,54 @@ def read(path: str | Path) -> Recording:
             (guids,) = db.execute("SELECT COUNT(DISTINCT guid) FROM kernels").fetchone()
             if guids > 1:
                 raise RecordingError(f"{path}: kernels has {guids} processes; read their files one by one")
-        dispatches = _columns(kernels, "dispatches", _DISPATCH, f"{path}: view kernels")
+        dispatches = _rows(kernels, "dispatches", _DISPATCH, path, "kernels")
         (rows,) = db.execute("SELECT COUNT(*) FROM rocpd_kernel_dispatch").fetchone()
         if rows != len(dispatches):
-            skips.add(
-                path,
-                "dispatches that the view kernels leaves out: a name or an agent of theirs is missing",
-                1,
-                rows - len(dispatches),
-            )
-        extra = {
-            row["dispatch_id"]: _json(row["extdata"], path)
-            for row in db.execute("SELECT dispatch_id, extdata FROM rocpd_kernel_dispatch WHERE extdata <> '{}'")
-        }
-        kinds = {
-            row["name"]: _json(row["extdata"], path).get("kind", "measured") for row in db.execute("SELECT * FROM rocpd_info_pmc")
-        }
-        counted = db.execute(
-            "SELECT dispatch_id, counter_name, value FROM counters_collection WHERE value IS NOT NULL ORDER BY dispatch_id, id"
+            left = "dispatches that the view kernels leaves out: a name or an agent of theirs is missing"
+            skips.add(path, left, 1, rows - len(dispatches))
+        given = db.execute("SELECT dispatch_id, extdata FROM rocpd_kernel_dispatch WHERE extdata <> '{}'")
+        extra = {row["dispatch_id"]: _json(row["extdata"], path) for row in given}
+        given = db.execute("SELECT name, extdata FROM rocpd_info_pmc")
+        kinds = {row["name"]: _json(row["extdata"], path).get("kind", "measured") for row in given}
+        asked = "SELECT dispatch_id, counter_name, value, 'measured' AS kind FROM counters_collection WHERE value IS NOT NULL "
+        asked += "ORDER BY dispatch_id, id"
+        counters = _rows(db.execute(asked), "counters", _COUNTER, path, "counters_collection")
+        given = db.execute(
+            "SELECT extdata, name, product_name, type, logical_index AS logical_node_id FROM rocpd_info_agent ORDER BY id"
         )
-        counters = _columns(counted, "counters", _COUNTER, f"{path}: view counters_collection")
-        agents = [
-            _json(row["extdata"], path)
-            | {
-                "name": row["name"],
-                "product_name": row["product_name"],
-                "type": row["type"],
-                "logical_node_id": row["logical_index"],
-            }
-            for row in db.execute("SELECT * FROM rocpd_info_agent ORDER BY id")
-        ]
+        agents = [_json(row["extdata"], path) | dict(row) for row in given]
         views = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'view'")}
         spans = [
-            _columns(db.execute(f"SELECT * FROM {view} ORDER BY start"), "spans", columns, f"{path}: view {view}")
+            _rows(db.execute(f"SELECT * FROM {view} ORDER BY start"), "spans", columns, path, view)
             for view, columns in _SPANS.items()
             if view in views
         ]
-    names = {name: unmarked(name) for name in dispatches["kernel"].unique()}
-    kind = next(iter({kind for _, kind in names.values()}), "measured")
-    dispatches["kernel"] = dispatches["kernel"].map({name: found for name, (found, _) in names.items()})
+    dispatches["kernel"], found = bare_names(dispatches["kernel"])
+    kind = one_kind(found, path)
     for column in _EXTRA:
         values = [extra.get(d, {}).get(column) for d in dispatches["dispatch"]] if extra else []
         if values and all(isinstance(x, int | float) for x in values):
             dispatches[column] = values
-    counters["kind"] = counters["name"].map(kinds).fillna("measured")
+    counters["kind"] = counters["name"].map(kinds).fillna(counters["kind"])
     tables = {"dispatches": dispatches, "counters": counters, "spans": joined(spans, -1) if spans else None}
     tables = {name: frame for name, frame in tables.items() if frame is not None and len(frame)}
-    used = int(dispatches["agent"].iloc[0]) if "agent" in dispatches and len(dispatches) else None
-    device = choose(agents, used, str(path), skips)
+    device = choose(agents, dispatches, str(path), skips)
     manifest = Manifest(dict.fromkeys(tables, "measured") | {"dispatches": kind, "counters": kind}, device, tool="rocprofv3")
     if "sparse_mla" in about:
         manifest = Manifest.from_dict(_json(about["sparse_mla"], path), f"{path}: sparse_mla")
     return Recording(manifest, tables, tuple(skips))
 
 
-def _columns(cursor: sqlite3.Cursor, table: str, columns: dict[str, str], where: str) -> pd.DataFrame:
-    """The rows of a query as columns of `table`, in pieces: a row as objects takes twenty times what its numbers do.
-
-    `columns`: column of ours and of theirs. An optional one that is missing somewhere is left out; in `spans`, -1.
-    """
+def _rows(cursor: sqlite3.Cursor, table: str, columns: dict[str, str], path: Path, view: str) -> pd.DataFrame:
+    """The rows of a query as `table`. `columns`: column of ours and of theirs."""
     there = {column[0]: i for i, column in enumerate(cursor.description)}
-    known = {column.name: column for column in TABLES[table].columns}
-    if missing := [theirs for ours, theirs in columns.items() if theirs not in there and not known[ours].optional]:
-        raise RecordingError(f"{where} lacks column {missing[0]}")
-    pieces: dict[str, list[Any]] = {ours: [] for ours, theirs in columns.items() if theirs in there}
-    done = 0
-    while rows := cursor.fetchmany(_FETCHED):
-        for ours in list(pieces):
-            values = [row[there[columns[ours]]] for row in rows]
-            column = known[ours]
-            if column.optional and None in values:
-                if table != "spans":
-                    del pieces[ours]
-                    continue
-                values = [-1 if value is None else value for value in values]
-            allowed = {"text": str, "int": int, "float": int | float}[column.dtype]
-            if bad := next(((i, x) for i, x in enumerate(values) if not isinstance(x, allowed)), None):
-                kind = "text" if column.dtype == "text" else "a number"
-                raise RecordingError(f"{where}, row {done + bad[0] + 1}, column {columns[ours]}: {bad[1]!r:.60} is not {kind}")
-            dtype = {"text": object, "int": np.int64, "float": np.float64}[column.dtype]
-            pieces[ours].append(np.array(values, dtype))
-        done += len(rows)
-    return pd.DataFrame({ours: np.concatenate(some or [np.zeros(0)]) for ours, some in pieces.items()}, copy=False)
+    rows = Rows(table, path, columns)
+    if missing := [columns[c.name] for c in TABLES[table].columns if not c.optional and columns[c.name] not in there]:
+        raise RecordingError(f"{path}: view {view} lacks column {missing[0]}")
+    places = {ours: there[theirs] for ours, theirs in columns.items() if theirs in there}
+    for i, row in enumerate(cursor, 1):
+        rows.add(f"view {view}, row {i}", {ours: row[place] for ours, place in places.items()})
+    return rows.frame()
 
 
 def _json(text: Any, path: Path) -> dict[str, Any]:

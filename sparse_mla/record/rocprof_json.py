@@ -18,7 +18,7 @@ import pandas as pd
 from sparse_mla.errors import RecordingError
 from sparse_mla.record.agents import choose
 from sparse_mla.record.inputs import at, fields, json_items, places
-from sparse_mla.record.schema import Manifest, Recording, Skips, unmarked
+from sparse_mla.record.schema import Manifest, Recording, Skips, bare_names, one_kind
 from sparse_mla.record.tabular import Rows, number
 
 ROOT = "rocprofiler-sdk-tool"
@@ -145,20 +145,20 @@ def read(path: str | Path) -> Recording:
         raise RecordingError(f"{path} has dispatches of {len(seen)} processes; let each write its own file (--output-file %pid%)")
     for dispatch, row in launches.items() if not rows["dispatches"].count else ():
         rows["dispatches"].add(f"dispatch {dispatch}", row)
-    tables, kind, used = {name: x.frame() for name, x in rows.items() if x.count}, "measured", None
+    tables, kind = {name: x.frame() for name, x in rows.items() if x.count}, "measured"
     if "dispatches" in tables:
         frame = tables["dispatches"]
         if frame.dispatch.duplicated().any():
             raise RecordingError(f"{path} has dispatch {frame.dispatch[frame.dispatch.duplicated()].iloc[0]} more than once")
-        names = {name: unmarked(name) for name in frame.kernel.unique()}
-        tables["dispatches"] = frame.assign(kernel=frame.kernel.map({name: x for name, (x, _) in names.items()}))
-        kind, used = next(iter(names.values()))[1], int(frame.agent.iloc[0]) if "agent" in frame else None
+        kernels, kinds = bare_names(frame.kernel)
+        tables["dispatches"], kind = frame.assign(kernel=kernels), one_kind(kinds, path)
     if counters:
         found = pd.DataFrame([(d, name, value, kind) for (d, name), value in counters.items()])
         tables["counters"] = found.set_axis(["dispatch", "name", "value", "kind"], axis=1)
     first = processes[min(processes, default=0)]
     agents = first.texts.get("agents")
-    device = choose([a for a in agents if isinstance(a, dict)] if isinstance(agents, list) else [], used, str(path), skips)
+    known = [a for a in agents if isinstance(a, dict)] if isinstance(agents, list) else []
+    device = choose(known, tables.get("dispatches"), str(path), skips)
     command = at(first.texts.get("metadata"), "command")
     said = " ".join(map(str, command)) if isinstance(command, list) else ""
     return Recording(Manifest(dict.fromkeys(tables, kind), device, "rocprofv3", command=said), tables, tuple(skips))

@@ -8,7 +8,8 @@ clocks, in a dispatch's own clock base.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any
@@ -417,6 +418,37 @@ def unmarked(name: str) -> tuple[str, str]:
     """A name without its mark, and its kind."""
     m = _MARK.search(name)
     return (name[: m.start()], m[1]) if m else (name, "measured")
+
+
+def bare_names(names: Iterable[str]) -> tuple[pd.Series, pd.Series]:
+    """Names without their marks, and the kinds that these say; each distinct name is looked at once."""
+    column = pd.Series(names, dtype=object)
+    found = {name: unmarked(name) for name in column.unique()}
+    bare, kinds = (column.map({name: both[i] for name, both in found.items()}) for i in (0, 1))
+    return bare, kinds
+
+
+def one_kind(kinds: Iterable[str], where: object) -> str:
+    """The kind of all kernels of a recording; rows that only count may be emulated beside modelled ones. Raises RecordingError,
+    naming `where`, for several."""
+    if len({*kinds} - {"emulated"}) > 1:
+        raise RecordingError(f"{where}: kernels of several kinds: {', '.join(sorted({*kinds}))}; read their files one by one")
+    return max({*kinds}, default="measured", key=lambda kind: kind != "emulated")
+
+
+_DECORATION = re.compile(r"( ?\(.*\))?( \[clone .*\])?(\.kd)?$")  # what tools and versions add to a kernel's name
+
+
+def nth_launches(dispatches: pd.DataFrame) -> dict[int, tuple[str, int]]:
+    """What each launch is in any run of a program: its kernel's bare name, and how many launches of that name were before it."""
+    seen: Counter[str] = Counter()
+    found: dict[int, tuple[str, int]] = {}
+    for number, kernel in zip(dispatches.dispatch.tolist(), dispatches.kernel, strict=True):
+        if number not in found:
+            bare = _DECORATION.sub("", kernel, count=1)
+            found[number] = bare, seen[bare]
+            seen[bare] += 1
+    return found
 
 
 def joined(parts: list[pd.DataFrame], missing: int | None = None) -> pd.DataFrame:

@@ -223,11 +223,13 @@ def kind_of(names: list[str]) -> tuple[Kind | None, str]:
 class Rows:
     """Rows of one table, from a format that has them one by one. What may be unknown is None."""
 
-    def __init__(self, table: str, path: Path) -> None:
-        self.table, self.path, self.count = table, path, 0
+    def __init__(self, table: str, path: Path, names: Mapping[str, str] | None = None) -> None:
+        """`names`: what errors call a column of ours."""
+        self.table, self.path, self.count, self.names = table, path, 0, names or {}
         self.wanted = [(c.name, c.dtype, c.optional) for c in TABLES[table].columns]
         self.values: dict[str, Any] = {name: [] if t == "text" else array("qd"[t == "float"]) for name, t, _ in self.wanted}
         self.partly: dict[str, int] = dict.fromkeys(self.values, 0)
+        self.texts: dict[str, str] = {}  # each distinct text once
 
     def add(self, where: object, row: Mapping[str, Any]) -> None:
         """Raises RecordingError, naming file, `where` and column, for a value that is missing or is not of its dtype."""
@@ -244,8 +246,9 @@ class Rows:
                     value = number(value) if dtype == "float" else whole(value)
             except (ValueError, TypeError, ArithmeticError):
                 what = {"text": "text", "int": "a whole number", "float": "a number"}[dtype]
+                name = self.names.get(name, name)
                 raise RecordingError(f"{self.path}, {where}: {name} is {reprlib.repr(value)}; it is {what}") from None
-            self.values[name].append(value)
+            self.values[name].append(self.texts.setdefault(value, value) if isinstance(value, str) else value)
         self.count += 1
 
     def frame(self) -> pd.DataFrame:
@@ -264,6 +267,11 @@ class Frame:
     def __init__(self, path: Path, kind: Kind, columns: dict[str, Any], extra: dict[str, Any], units: dict[str, str]) -> None:
         self.path, self.kind, self.columns, self.extra, self.units = path, kind, columns, extra, units
         self.rows = len(next(iter((columns or extra).values()), ()))
+
+    @property
+    def launches(self) -> pd.DataFrame:
+        """Columns dispatch and kernel of a file that has them."""
+        return pd.DataFrame({name: self.columns[name] for name in ("dispatch", "kernel")}, copy=False)
 
 
 def read(path: Path, skips: Skips) -> Frame:
