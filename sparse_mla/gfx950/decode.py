@@ -19,11 +19,12 @@ from sparse_mla.gfx950.isa import ALIASES, ARCHES, ENCODINGS, MICRO, REFUSED, RO
 from sparse_mla.gfx950.isa.matrix import controls
 from sparse_mla.gfx950.isa.row import Operand, Row
 from sparse_mla.gfx950.modifiers import HARDWARE_SGPRS, SGPR_OFFSET, TEMPORARIES, VECTOR, VGPR_BYTES, Context, Emitted
+from sparse_mla.gfx950.native import STRUCTS
 from sparse_mla.gfx950.operands import Operands, dwords
 from sparse_mla.gfx950.sanitize import CHECK, Checks, describe, operation, wait_states, watch_result
 from sparse_mla.gfx950.trace import ACCESS, describe_access
 
-OP = np.dtype([("run", "u8"), ("target", "u8"), ("o", "u4", 8), ("imm", "i8"), ("pc", "u4"), ("aux", "u4")])
+OP = np.dtype(STRUCTS["Op"])
 HANDLER_INDEX = {row.mnemonic: i for i, row in enumerate(all_rows())}
 _HINTS = {"sc0", "sc1", "nt", "glc"}  # cache hints: no functional effect here
 _ENDS_BLOCK = ("BRANCH", "BARRIER")

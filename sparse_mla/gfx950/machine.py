@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -238,7 +239,7 @@ def _aligned(size: int) -> np.ndarray:
     return raw[start : start + size]
 
 
-def _run_all(shared: native.Launch, hosts: list[_Host]) -> None:
+def _run_all(shared: Any, hosts: list[_Host]) -> None:
     """Every host thread takes workgroups until none is left. A fault in one, or Ctrl-C here, stops them all soon after."""
     stop = threading.Event()
     run = native.engine().run
@@ -358,7 +359,7 @@ def run_snippet(
     scalars[_VCC : _VCC + 2] = vcc & 0xFFFFFFFF, vcc >> 32
     scalars[_EXEC : _EXEC + 2] = exec_mask & 0xFFFFFFFF, exec_mask >> 32
     scalars[_M0] = m0
-    header = native.WaveHeader.from_address(host.waves.ctypes.data)
+    header = native.Wave.from_address(host.waves.ctypes.data)
     header.scc = scc
     native.engine().run_wave(c.byref(run.shared), c.byref(host.worker))
     run.check(host)

@@ -14,6 +14,7 @@ from pathlib import Path
 from sparse_mla.build import cached, find_toolchain
 from sparse_mla.errors import ToolchainError
 from sparse_mla.gfx950.generate import all_rows, sources
+from sparse_mla.gfx950.layout import structs
 
 ENGINE = Path(__file__).with_name("engine")
 GLOBAL_FAULT, LDS_FAULT, BUDGET_FAULT, PAST_END_FAULT, SCRATCH_FAULT, ALIGNMENT_FAULT, RESOURCE_FAULT, LANES_FAULT = range(1, 9)
@@ -36,93 +37,8 @@ FAULTS = {
 MFMA_MODELS = ("plain", "cdna3")  # order and rounding of matrix products: engine/matrix.h
 _FLAGS = ("-O2", "-std=c2x", "-ffreestanding", "-fPIC", "-fno-math-errno", "-ffp-contract=off", "-Wall", "-Werror",
           "-Wno-unused-function")  # fmt: skip
-
-
-_U32, _U64, _POINTER = c.c_uint32, c.c_uint64, c.c_void_p
-
-
-class Range(c.Structure):
-    """One buffer."""
-
-    _fields_ = [("base", _U64), ("size", _U64), ("host", _POINTER)]
-
-
-class Fault(c.Structure):
-    """What stopped a wave; `kind` is a key of FAULTS."""
-
-    _fields_ = [
-        ("kind", _U32),
-        ("pc", _U32),
-        ("wave", _U32),
-        ("lane", _U32),
-        ("address", _U64),
-        ("size", _U32),
-        ("workgroup", _U32 * 3),
-    ]
-
-
-class Launch(c.Structure):
-    """engine.h's Launch: what stays the same during a launch."""
-
-    _fields_ = [
-        ("code", _POINTER),
-        ("ranges", _POINTER),
-        ("constants", _POINTER),
-        ("n_ranges", _U32),
-        ("n_constants", _U32),
-        ("vgpr_offset", _U32),
-        ("n_vgprs", _U32),
-        ("wave_bytes", _U32),
-        ("n_waves", _U32),
-        ("lds_bytes", _U32),
-        ("scratch_bytes", _U32),
-        ("grid", _U32 * 3),
-        ("block", _U32 * 3),
-        ("user_sgprs", _U32 * 16),
-        ("n_user_sgprs", _U32),
-        ("n_blocks", _U32),
-        ("workgroup_id_mask", _U32),
-        ("mfma_model", _U32),
-        ("n_ops", _U32),
-        ("code_base", _U64),
-        ("budget", _U64),
-        ("next", _U64),
-        ("limit", _U64),
-        ("order", _POINTER),
-        ("entry", _U64),
-        ("seed", _U64),
-    ]
-
-
-class Debug(c.Structure):
-    """engine.h's Debug: what the debugger asks of the wave that it resumes."""
-
-    _fields_ = [("left", _U64), ("stops", _POINTER)]
-
-
-class WaveHeader(c.Structure):
-    """engine.h's Wave, before its registers."""
-
-    _fields_ = [
-        ("launch", _U64),
-        ("worker", _U64),
-        ("range", _U64),
-        ("resume", _U64),
-        ("counts", _U64),
-        ("budget", _U64),
-        ("state", _U32),
-        ("index", _U32),
-        ("scc", _U32),
-        ("lds_bytes", _U32),
-    ]
-
-
-class Worker(c.Structure):
-    """engine.h's Worker: what one host thread owns."""
-
-    _fields_ = [(name, _POINTER) for name in ("waves", "lds", "scratch", "counts", "sanitizer", "debug", "tracer")] + [
-        ("fault", Fault)
-    ]
+STRUCTS = structs(ENGINE / f"{name}.h" for name in ("engine", "sanitize", "trace"))
+Range, Launch, Debug, Wave, Worker = (STRUCTS[name] for name in ("Range", "Launch", "Debug", "Wave", "Worker"))
 
 
 def host_cpu() -> str:
@@ -194,10 +110,10 @@ class Engine:
         self.calibrate = library.engine_calibrate
         self.calibrate.argtypes, self.calibrate.restype = (c.c_uint64,), c.c_float
         self.start, self.resume = library.engine_start, library.engine_resume
-        self.start.argtypes, self.start.restype = (c.POINTER(Launch), c.POINTER(Worker), _U32 * 3), None
-        self.resume.argtypes, self.resume.restype = (c.POINTER(Launch), c.POINTER(Worker), _U32), _U32
+        self.start.argtypes, self.start.restype = (c.POINTER(Launch), c.POINTER(Worker), c.c_uint32 * 3), None
+        self.resume.argtypes, self.resume.restype = (c.POINTER(Launch), c.POINTER(Worker), c.c_uint32), c.c_uint32
         self.trace_gather = library.trace_gather
-        self.trace_gather.argtypes, self.trace_gather.restype = (_POINTER, _U64, _U32, _POINTER, _POINTER), None
+        self.trace_gather.argtypes, self.trace_gather.restype = (c.c_void_p, c.c_uint64, c.c_uint32, c.c_void_p, c.c_void_p), None
         self.run_wave = library.engine_run_wave
         self.run_wave.argtypes, self.run_wave.restype = (c.POINTER(Launch), c.POINTER(Worker)), c.c_int64
 

@@ -17,37 +17,19 @@ from sparse_mla.gfx950.assembly import Instruction, Kernel
 from sparse_mla.gfx950.hazards import HARDWARE, SCALAR, Step, find, implicit, slots
 from sparse_mla.gfx950.isa.row import Operand, Row
 from sparse_mla.gfx950.memory import Memory
+from sparse_mla.gfx950.native import STRUCTS
 
-_ACCESS = [("first", "u2"), ("count", "u1"), ("file", "u1"), ("mode", "u1"), ("role", "u1")]
 VM_MOST, LGKM_MOST = 63, 15  # what the counters' bits can count, so that no more is ever in flight
-MAX_ACCESSES, MAX_FINDINGS, NO_PC, SEVERAL = 10, 256, 0xFFFFFFFF, 0xFFFFFFFF
-CHECK = np.dtype(
-    [("access", _ACCESS, MAX_ACCESSES)]
-    + [(name, "u1") for name in ("n", "matrix", "counter", "space", "special", "writes", "atomic", "vm", "lgkm", "slots")]
-    + [(name, "u2") for name in ("bytes", "align", "unit", "addresses")]
-    + [(name, "u1") for name in ("address_slot", "saddr_slot", "results", "source", "source_end", "open_lds")]
-    + [(name, "u2") for name in ("half_exponent", "needs", "n_needs", "records", "n_records")]
-)
-NEED = np.dtype([("resource", "u2"), ("wait", "u2"), ("producer", "u4"), ("what", "u4")])
-FINDING = np.dtype(
-    [(name, "u4") for name in ("kind", "pc", "wave", "other_pc", "other_wave", "what")]
-    + [("lanes", "u8"), ("address", "u8"), ("workgroup", "u4", 3), ("other_group", "u4"), ("need", "u4"), ("have", "u4")]
-)
-# engine/sanitize.h's shadows, and races.c's of LDS
-REGISTER_BYTES, WAVE_BYTES, LDS_BYTES, RECORD_BYTES, TOUCH_BYTES, EVENT_BYTES, LINK_BYTES = 24, 400, 25, 8, 16, 88, 12
+MAX_FINDINGS, NO_PC, SEVERAL = 256, 0xFFFFFFFF, 0xFFFFFFFF
+CHECK, NEED, FINDING = (np.dtype(STRUCTS[name]) for name in ("Check", "Need", "Finding"))
+LDS_BYTES = 25  # of races.c's shadow of a dword of LDS, without what it keeps by wave
 WATCHED_BYTES = 1 << 28  # larger buffers are not watched for races between workgroups
 MAX_TOUCHES, MAX_EVENTS, MAX_LINKS = 1 << 24, 1 << 16, 1 << 20  # beyond them no more races are looked for
 
 _COUNTERS = {"VMEM": 1, "LDS": 2, "SMEM": 3}
 _ELEMENT = re.compile(r"@(\w+)\(([a-z]\w*)?(?:, )?(\d+)(?:, (\d+))?")
 # They may write LDS by ways that the shadow does not follow: in a kernel that has one, no LDS byte counts as unwritten.
-_WRITES_LDS_UNSEEN = (
-    "global_load_lds",
-    "scratch_load_lds",
-    "ds_append",
-    "ds_consume",
-    "ds_write_addtid",
-)
+_WRITES_LDS_UNSEEN = ("global_load_lds", "scratch_load_lds", "ds_append", "ds_consume", "ds_write_addtid")
 _NAMED = {"s106": "vcc", "s107": "vcc", "s124": "m0", "s125": "mode", "s126": "exec", "s127": "exec"}
 _COPIES = {"v_mov_b32", "v_mov_b64", "v_accvgpr_read_b32", "v_accvgpr_write_b32", "v_accvgpr_mov_b32"}
 _FENCES = {"buffer_wbl2": 3, "buffer_inv": 4}
@@ -75,18 +57,6 @@ KINDS: dict[str, tuple[str, str]] = {
     kind: (what, cause) for kind, what, cause in (line.split(" | ") for line in _TABLE.strip().splitlines())
 }
 _NAMES = tuple(KINDS)
-
-
-class Sanitizer(c.Structure):
-    """engine/sanitize.h's Sanitizer, as far as it is filled in here."""
-
-    _fields_ = [
-        *((name, c.c_void_p) for name in ("checks", "registers", "waves", "lds", "scratch", "global", "seen", "findings")),
-        *((name, c.c_void_p) for name in ("needs", "records", "last", "touches", "events", "links")),
-        *((name, c.c_uint32) for name in ("n_registers", "n_vectors", "open_lds", "n_resources")),
-        *((name, c.c_uint32) for name in ("max_touches", "max_events", "max_links", "n_findings")),
-        ("own", c.c_uint32 * 256),
-    ]
 
 
 @dataclass(frozen=True)
@@ -125,7 +95,6 @@ def describe(
     check = np.zeros((), CHECK)
     matrix = row.unit == "MFMA"
     accesses = [*accesses, *((operand, True, first, count) for operand, first, count in implicit(row, ins))]
-    assert len(accesses) <= MAX_ACCESSES
     for i, (operand, scalar, first, count) in enumerate(accesses):
         role = 3 * (row.mnemonic in _COPIES) or 4 * (row.unit == "VALU" and operand.value in "UI")
         if row.mnemonic in ("v_readlane_b32", "v_readfirstlane_b32"):
@@ -213,22 +182,26 @@ class Shadow:
     """What one sanitized launch knows of its registers, LDS and buffers; all its workgroups run on one host thread."""
 
     def __init__(self, checks: Checks, n_vectors: int, n_waves: int, lds_bytes: int, scratch_bytes: int, memory: Memory) -> None:
+        def room(struct: str, n: int) -> np.ndarray:
+            return np.zeros(c.sizeof(STRUCTS[struct]) * n, np.uint8)
+
         n_registers, lds = n_vectors + 128, (lds_bytes // 4 + 4) & ~3
         watched = [np.zeros(4 * (size // 4 + 1) if size <= WATCHED_BYTES else 0, np.uint32) for _, size, *_ in memory.ranges]
         self.findings = np.zeros(MAX_FINDINGS, FINDING)
-        sizes = (REGISTER_BYTES * n_registers, WAVE_BYTES, (LDS_BYTES // n_waves + 4 + 1) * lds, 64 * scratch_bytes)
-        registers, waves, lds_shadow, scratch = (np.zeros(size * n_waves, np.uint8) for size in sizes)
+        registers, waves = room("RegisterShadow", n_registers * n_waves), room("WaveShadow", n_waves)
+        lds_shadow = np.zeros((LDS_BYTES + 4 * n_waves) * lds, np.uint8)
+        scratch = np.zeros(64 * scratch_bytes * n_waves, np.uint8)
         buffers = np.array([(x.ctypes.data if len(x) else 0, len(x) // 4) for x in watched], np.uint64)
         seen = np.zeros(len(checks.table) * len(KINDS), np.uint8)
-        last = np.zeros(RECORD_BYTES * checks.n_resources * n_waves, np.uint8)
-        kept = ((MAX_TOUCHES, TOUCH_BYTES), (MAX_EVENTS, EVENT_BYTES), (MAX_LINKS, LINK_BYTES))
-        races = [np.zeros(n * size, np.uint8) for n, size in kept]  # pages that are never used cost nothing
+        last = room("Record", checks.n_resources * n_waves)
+        limits = {"Touch": MAX_TOUCHES, "Event": MAX_EVENTS, "Link": MAX_LINKS}
+        races = [room(name, n) for name, n in limits.items()]  # pages that are never used cost nothing
         parts = [checks.table, registers, waves, lds_shadow, scratch, buffers, seen, self.findings]
         parts += [checks.needs, checks.records, last, *races]
         self._kept = (*parts, *watched)
-        limits = (n for n, _ in kept)
         open_lds = bool(checks.table["open_lds"].any())
-        self.native = Sanitizer(*(x.ctypes.data for x in parts), n_registers, n_vectors, open_lds, checks.n_resources, *limits)
+        counts = (n_registers, n_vectors, open_lds, checks.n_resources, *limits.values())
+        self.native = STRUCTS["Sanitizer"](*(x.ctypes.data for x in parts), *counts)
         self.n_vectors, self.memory = n_vectors, memory
 
     def report(self, kernel: Kernel, agpr_first: int, grid: tuple[int, int, int]) -> tuple[Finding, ...]:

@@ -88,8 +88,8 @@ class Stopped:
         """Steps taken so far: instructions of all waves, without those that the barrier rule ran."""
         return sum(n for _, n in self.history)
 
-    def _header(self, wave: int) -> native.WaveHeader:
-        return native.WaveHeader.from_address(self._host.waves.ctypes.data + wave * self.code.wave_bytes)
+    def _header(self, wave: int) -> Any:
+        return native.Wave.from_address(self._host.waves.ctypes.data + wave * self.code.wave_bytes)
 
     def _state(self, wave: int) -> str:
         return STATES[self._header(wave).state]

@@ -16,17 +16,15 @@ import numpy as np
 from sparse_mla.gfx950.assembly import Instruction
 from sparse_mla.gfx950.isa.row import Row
 from sparse_mla.gfx950.memory import Memory
+from sparse_mla.gfx950.native import STRUCTS
 
-ACCESS = np.dtype(
-    [(name, "u1") for name in ("space", "kind", "dwords", "cache", "pattern", "address_slot", "base_slot", "addresses")]
-    + [("bytes", "u2"), ("unit", "u2"), ("cached", "u4")]
-)
+ACCESS, _PATTERN = np.dtype(STRUCTS["TraceAccess"]), np.dtype(STRUCTS["LdsPattern"])
 SPACES = ("none", "lds", "crossbar", "global", "flat", "buffer", "scratch", "scalar", "scalar_buffer")
 KINDS = ("load", "store", "atomic", "load_to_lds", "smem")
 CACHE_BITS = {"sc0": 1, "sc1": 2, "nt": 4, "glc": 1}
 LIMIT_BYTES = 1 << 30
 LINE_BYTES, SCALAR_LINE_BYTES = 128, 64  # what line numbers count
-_BANKS, _CACHED_BYTES = 64, 280
+_BANKS = 64
 
 # Instruction class: banks, and the phase of each lane. In one phase each bank gives one dword, to every lane that wants it; a
 # second dword of the same bank costs a further phase.
@@ -52,7 +50,6 @@ LDS_PATTERNS: dict[str, dict[str, tuple[int, list[int]]]] = {
 }  # fmt: skip
 for _patterns in LDS_PATTERNS.values():
     _patterns |= {"atomic32": _patterns["write32"], "atomic64": _patterns["write64"]}
-_PATTERN = np.dtype([("banks", "u1"), ("phases", "u1"), ("serial", "u1"), ("pad", "u1"), ("phase", "u1", 64)])
 _SIZES = {"u8": 1, "i8": 1, "u16": 2, "i16": 2, "u32": 4}
 _SHAPE = re.compile(r"@(\w+)\((\w+)(?:, (\d+))?")
 
@@ -149,44 +146,20 @@ class Trace:
                     at += 1 + lines
 
 
-class _Pool(c.Structure):
-    """engine/trace.h's TracePool."""
-
-    _fields_ = [("words", c.c_void_p), ("next", c.c_uint64), ("capacity", c.c_uint64)]
-
-
-class _Tracer(c.Structure):
-    """engine/trace.h's Tracer, which one host thread owns."""
-
-    _fields_ = [
-        ("accesses", c.c_void_p),
-        ("patterns", c.c_void_p),
-        ("pool", c.c_void_p),
-        ("conflicts", c.c_void_p),
-        ("cached", c.c_void_p),
-        ("base", c.c_uint64),
-        ("at", c.c_void_p),
-        ("end", c.c_void_p),
-        ("header", c.c_void_p),
-        ("group", c.c_uint32),
-        ("wave", c.c_uint32),
-    ]
-
-
 class Recorder:
     """The memory into which a launch is traced; one Tracer for each host thread."""
 
     def __init__(self, accesses: np.ndarray, arch: str, memory: Memory, n_waves: int, hosts: int, banks: bool) -> None:
         # Only what is written to becomes real memory.
         self.accesses, self.patterns, self.words = accesses, patterns(arch), np.empty(LIMIT_BYTES // 4, np.uint32)
-        self.pool = _Pool(self.words.ctypes.data, 0, len(self.words))
+        self.pool = STRUCTS["TracePool"](self.words.ctypes.data, 0, len(self.words))
         self.base = min((base for base, *_ in memory.ranges), default=0) & -LINE_BYTES
         self.buffers = tuple((name, base, size) for base, size, _, name in memory.ranges)
         self.conflicts = np.zeros((hosts, len(accesses), _BANKS), np.uint64) if banks else None
         on_lds = int(accesses["cached"].max(initial=0)) + 2
-        self._cached = np.zeros((hosts, on_lds * n_waves * _CACHED_BYTES), np.uint8)
+        self._cached = np.zeros((hosts, on_lds * n_waves * c.sizeof(STRUCTS["LdsCached"])), np.uint8)
         self.native = [
-            _Tracer(
+            STRUCTS["Tracer"](
                 accesses.ctypes.data,
                 self.patterns.ctypes.data,
                 c.addressof(self.pool),

@@ -45,7 +45,7 @@ struct Op {
   u32 pc;             // index of the static instruction
   u32 aux;            // second immediate (offset1, block length)
 };
-_Static_assert(sizeof(Op) == 64, "decode.py builds these");
+_Static_assert(sizeof(Op) == 64, "one line of a cache");
 
 typedef struct { u64 base, size; u8* host; } Range;   // one buffer of the launch, at an emulated address
 

@@ -39,7 +39,6 @@ typedef struct {
   u16 half_exponent;
   u16 needs, n_needs, records, n_records;   // wait states: in Sanitizer.needs and .records
 } Check;
-_Static_assert(sizeof(Check) == 94, "sanitize.py builds these");
 
 // Wait states (hazards.py). A resource is a register that some pair of instructions may touch too soon after one another.
 typedef struct { u16 resource, wait; u32 producer, what; } Need;   // `what`: the register's number
@@ -77,9 +76,6 @@ typedef struct {
   u64 lanes, address;
   u32 workgroup[3], other_group, need, have;
 } Finding;
-
-_Static_assert(sizeof(RegisterShadow) == 24 && sizeof(WaveShadow) == 400 && sizeof(Event) == 88 && sizeof(Link) == 12 && sizeof(Touch) == 16,
-               "sanitize.py makes room for these");
 
 typedef struct Sanitizer {
   const Check* checks;          // one a static instruction

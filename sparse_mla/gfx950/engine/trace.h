@@ -15,7 +15,6 @@ typedef struct {
 // How LDS serves an access: phase of each lane; in one phase a bank gives one dword, to whoever asks for it.
 typedef struct { u8 banks, phases, serial /* equal addresses conflict too */, pad; u8 phase[LANES]; } LdsPattern;
 typedef struct { u32 delta[LANES]; u64 active; u32 low, known; u8 phases, extra; } LdsCached;   // an access, but for a shift by whole dwords
-_Static_assert(sizeof(LdsCached) == 280, "trace.py makes room for these");
 
 enum { TRACE_CHUNK = 1 << 16 };   // words that a host thread takes at a time
 typedef struct { u32* words; u64 next, capacity; } TracePool;   // of all host threads: segments {workgroup, wave, words}, words ...

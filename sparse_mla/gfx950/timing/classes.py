@@ -17,6 +17,7 @@ from sparse_mla.gfx950.decode import row_of
 from sparse_mla.gfx950.isa.matrix import controls
 from sparse_mla.gfx950.isa.row import Operand, Row
 from sparse_mla.gfx950.timing.device import Device
+from sparse_mla.gfx950.timing.native import STRUCTS
 
 PORTS = ("VALU", "SALU", "LDS", "VMEM", "BRANCH", "NONE")  # one instruction a slot each, but NONE: waits and nops
 VALU, SALU, LDS, VMEM, BRANCH, NONE = range(6)
@@ -25,16 +26,7 @@ KINDS = ("valu", "trans", "packed", "mfma", "salu", "smem", "lds", "load", "stor
          "end")  # fmt: skip
 (K_VALU, K_TRANS, K_PACKED, K_MFMA, K_SALU, K_SMEM, K_LDS, K_LOAD, K_STORE, K_ATOMIC, K_BRANCH, K_WAIT, K_NOP, K_BARRIER,
  K_END) = range(len(KINDS))  # fmt: skip
-DESC = np.dtype(
-    [
-        (name, "u1")
-        for name in ("port", "kind", "hold", "pair", "port_hold", "scalar", "dwords", "to_lds", "priority", "buffer", "lead")
-    ]
-    + [("next", "u1", len(PORTS)), ("vm", "u1"), ("lgkm", "u1")]
-    + [(name, "u2") for name in ("pipe", "shadow", "latency", "service", "stall", "bytes")]
-    + [("address", "u4")],
-    align=True,
-)
+DESC = np.dtype(STRUCTS["Desc"])
 _NEVER, _WITH_ANY, _WITH_SIMPLE = 0, 1, 2  # pairing of two VALU instructions of different waves
 _PREFIXES = (
     (r"v_s?mfma\w*", "MFMA", "mfma8"),

@@ -6,6 +6,7 @@ import ctypes as c
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -16,29 +17,13 @@ from sparse_mla.gfx950.timing.classes import describe
 from sparse_mla.gfx950.timing.counters import COUNTERS, counters
 from sparse_mla.gfx950.timing.device import Device
 from sparse_mla.gfx950.timing.memory import memory_counters
-from sparse_mla.gfx950.timing.native import Chip, LaunchTime, constants, library, size_of
+from sparse_mla.gfx950.timing.native import STRUCTS, constants, library
 from sparse_mla.gfx950.trace import Trace
 
 CAUSES = ("issue", "arbitration", "dependency", "mfma", "lds", "memory", "bandwidth", "barrier", "launch")
 _N = len(CAUSES)
 Describe = Callable[[Sequence[Instruction], Device, str], np.ndarray]
-INSTRUCTION = np.dtype([(name, "i8") for name in ("hit", "latency", "stall", "idle")] + [("cause", "i8", _N)])
-WAVE = np.dtype(
-    [(name, "u4") for name in ("workgroup", "wave", "xcd", "se", "cu", "simd", "slot", "pad")]
-    + [("begin", "i8"), ("end", "i8"), ("cause", "i8", _N)]
-)
-EVENT = np.dtype(
-    [
-        ("wave", "u4"),
-        ("pc", "u4"),
-        ("time", "i8"),
-        ("stall", "u4"),
-        ("duration", "u4"),
-        ("category", "u1"),
-        ("cause", "u1"),
-        ("pad", "u1", 6),
-    ]
-)
+INSTRUCTION, WAVE, EVENT = (np.dtype(STRUCTS[name]) for name in ("InstructionTime", "WaveTime", "Traced"))
 FIXED_LATENCY = 284  # cycles of memory="fixed": a direct-to-LDS load from L2 (docs/timing.md)
 
 
@@ -142,8 +127,8 @@ def _trace(one: Launched) -> Trace:
     return one.trace
 
 
-def _zeros(size: int) -> np.ndarray:
-    return np.zeros(size + 64, np.uint8)
+def _room(struct: str, n: int) -> np.ndarray:
+    return np.zeros(c.sizeof(STRUCTS[struct]) * n, np.uint8)
 
 
 def _simulate(launches: Sequence[Launched], device: Device, memory: str, described: Describe, traced: bool) -> tuple[Timed, ...]:
@@ -154,17 +139,17 @@ def _simulate(launches: Sequence[Launched], device: Device, memory: str, describ
     groups_of = [_trace(one).offsets.shape[0] for one in launches]
     pool = min(cus * 4 * of("wave_slots"), max(g * w for g, w in zip(groups_of, waves_of, strict=True)))
     state = {
-        "memory": _zeros(lib.memory_bytes(c.byref(k))),
-        "cus": _zeros(cus * size_of("CuState")),
-        "pool": _zeros(pool * size_of("Wave")),
-        "free": _zeros(4 * pool),
-        "heap": _zeros((pool + 1) * size_of("Event")),
-        "groups": _zeros(max(groups_of) * size_of("Group")),
-        "resident": _zeros(4 * xcds),
-        "se_free": _zeros(8 * xcds * ses),
-        "address_free": _zeros(8 * cus),
+        "memory": np.zeros(lib.memory_bytes(c.byref(k)), np.uint8),
+        "cus": _room("CuState", cus),
+        "pool": _room("Wave", pool),
+        "free": np.zeros(pool, np.uint32),
+        "heap": _room("Event", pool + 1),
+        "groups": _room("Group", max(groups_of)),
+        "resident": np.zeros(xcds, np.uint32),
+        "se_free": np.zeros(xcds * ses, np.uint64),
+        "address_free": np.zeros(cus, np.uint64),
     }
-    chip = Chip(c.addressof(k), *(x.ctypes.data for x in state.values()))
+    chip = STRUCTS["Chip"](c.addressof(k), *(x.ctypes.data for x in state.values()))
     chip.pool_size, chip.fixed = pool, FIXED_LATENCY if memory == "fixed" else 0
     lib.memory_start(state["memory"].ctypes.data, c.byref(k))
     done: list[Timed] = []
@@ -173,23 +158,15 @@ def _simulate(launches: Sequence[Launched], device: Device, memory: str, describ
         state["groups"][:] = 0
         state["address_free"][:] = 0
         descs = described(one.kernel.instructions, device, one.kernel.arch)
-        done.append(_launch(lib, chip, one, descs, device, start, n_groups, n_waves, traced))
+        done.append(_launch(lib, chip, one, descs, device, start, (n_groups, n_waves), traced))
         start = done[-1].end + of("launch_gap")
     return tuple(done)
 
 
 def _launch(
-    lib: c.CDLL,
-    chip: Chip,
-    one: Launched,
-    descs: np.ndarray,
-    device: Device,
-    start: int,
-    n_groups: int,
-    n_waves: int,
-    traced: bool,
+    lib: c.CDLL, chip: Any, one: Launched, descs: np.ndarray, device: Device, start: int, sizes: tuple[int, int], traced: bool
 ) -> Timed:
-    of, trace = device.cycles, _trace(one)
+    of, trace, (n_groups, n_waves) = device.cycles, _trace(one), sizes
     fits = occupancy(one.kernel, n_waves, one.lds_bytes, device)
     blocks = np.array(trace.blocks, np.uint32).reshape(-1, 2)
     access = ((trace.accesses["space"] > 0) + (trace.accesses["cache"] << 4)).astype(np.uint8)
@@ -201,7 +178,7 @@ def _launch(
     n_lines = int(descs["address"][-1]) // 64 + 2
     fetched = np.zeros((of("xcds") * of("ses") * of("cus") + 1) // 2 * n_lines, np.uint32)
     arrays = (descs, blocks, access, streams, offsets, instructions, waves, events, counted, fetched)
-    launch = LaunchTime(*(x.ctypes.data for x in arrays), start=start + of("launch_start"), capacity=capacity)
+    launch = STRUCTS["LaunchTime"](*(x.ctypes.data for x in arrays), start=start + of("launch_start"), capacity=capacity)
     launch.n_descs, launch.n_groups, launch.n_waves = len(descs), n_groups, n_waves
     launch.per_cu, launch.per_simd, launch.n_lines = fits.groups_per_cu, fits.waves_per_simd, n_lines
     launch.traced_cu = int(n_groups > of("xcds") * of("ses"))

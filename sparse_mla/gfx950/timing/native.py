@@ -7,8 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from sparse_mla.gfx950.layout import structs
 from sparse_mla.gfx950.native import build_shared_object
-from sparse_mla.gfx950.timing.classes import DESC
 from sparse_mla.gfx950.timing.device import Device, device
 
 ENGINE = Path(__file__).with_name("engine")
@@ -27,32 +27,7 @@ class Constants(c.Structure):
     _fields_ = _fields()
 
 
-_POINTERS = ("descs", "blocks", "accesses", "streams", "offsets", "instructions", "waves", "events", "counters", "fetched")
-
-
-class LaunchTime(c.Structure):
-    """chip.c's LaunchTime: one launch to be timed, and what came out."""
-
-    _fields_ = [
-        *((name, c.c_void_p) for name in _POINTERS),
-        *((name, c.c_uint64) for name in ("start", "end", "n_events", "capacity")),
-        *(
-            (name, c.c_uint32)
-            for name in ("n_descs", "n_groups", "n_waves", "per_cu", "per_simd", "traced_cu", "n_lines", "failed")
-        ),
-    ]
-
-
-class Chip(c.Structure):
-    """chip.c's Chip: the state of one simulation."""
-
-    _fields_ = [
-        *(
-            (name, c.c_void_p)
-            for name in ("k", "memory", "cus", "pool", "free", "heap", "groups", "resident", "se_free", "address_free")
-        ),
-        *((name, c.c_uint32) for name in ("n_free", "n_heap", "pool_size", "fixed")),
-    ]
+STRUCTS = structs(ENGINE / name for name in ("timing.h", "chip.c", "replay.c"))
 
 
 def constants(of: Device) -> Constants:
@@ -72,11 +47,4 @@ def library() -> c.CDLL:
     made = c.CDLL(str(build_shared_object("timing", units, ENGINE, "the timing model")))
     made.memory_bytes.restype = c.c_uint64
     made.memory_start.argtypes = (c.c_void_p, c.c_void_p)
-    for name, ours in (("Chip", c.sizeof(Chip)), ("LaunchTime", c.sizeof(LaunchTime)), ("Desc", DESC.itemsize)):
-        assert size_of(name, made) == ours, name
     return made
-
-
-def size_of(struct: str, of: c.CDLL | None = None) -> int:
-    """Bytes of one of the engine's structs."""
-    return c.c_uint32.in_dll(of or library(), f"sizeof_{struct}").value

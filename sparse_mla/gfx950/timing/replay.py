@@ -22,10 +22,9 @@ from sparse_mla.gfx950.assembly import Instruction, parse_instruction
 from sparse_mla.gfx950.timing.classes import K_BARRIER, K_NOP, K_WAIT, KINDS, NONE, describe
 from sparse_mla.gfx950.timing.device import Device, device
 from sparse_mla.gfx950.timing.model import FIXED_LATENCY
-from sparse_mla.gfx950.timing.native import constants, library, size_of
+from sparse_mla.gfx950.timing.native import STRUCTS, constants, library
 
-_EVENT = np.dtype([("at", "u8"), ("until", "u8"), ("wave", "u4"), ("desc", "u4"), ("simd", "u4"), ("taken", "u1")], align=True)
-_PREDICTED = np.dtype([("at", "u8"), ("cause", "u1"), ("idle", "u1")], align=True)
+_EVENT, _PREDICTED = np.dtype(STRUCTS["Recorded"]), np.dtype(STRUCTS["Predicted"])
 TAKEN, _IMMEDIATE = 7, 9  # ATT's categories of a taken branch, and of s_nop, s_waitcnt and s_barrier
 
 
@@ -100,8 +99,8 @@ def replay(recording: Recording, on: Device | None = None) -> Replayed:
         events, first = _events(waves, number, descs)
         most = max(most, _overlap(waves))
         out = np.zeros(len(events), _PREDICTED)
-        sizes = [size_of(name) for name in ("WaveState", "Simd", "Cu")]
-        state = [np.zeros(size * n, np.uint8) for size, n in zip(sizes, (len(waves), 4, 1), strict=True)]
+        sizes = {"WaveState": len(waves), "Simd": 4, "Cu": 1}
+        state = [np.zeros(c.sizeof(STRUCTS[name]) * n, np.uint8) for name, n in sizes.items()]
         lib.replay(
             c.byref(k), descs.ctypes.data_as(c.c_void_p), events.ctypes.data_as(c.c_void_p), c.c_uint64(len(events)),
             out.ctypes.data_as(c.c_void_p), *(x.ctypes.data_as(c.c_void_p) for x in state),

@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
+import ctypes as c
 import heapq
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
 from sparse_mla.gfx950.timing import Device, device
-from sparse_mla.gfx950.timing.memory import ATOMIC, LOAD, NT, SC0, SC1, SCALAR, STORE, TO_LDS, MemoryModel
+from sparse_mla.gfx950.timing.memory import memory_counters
+from sparse_mla.gfx950.timing.native import STRUCTS, constants, library
 
 LINE, CUS = 128, 256
+LOAD, STORE, ATOMIC, TO_LDS, SCALAR = range(5)  # kinds, as in engine/timing.h
+SC0, SC1, NT = 8, 16, 32
 COLD = device("mi355x").changed(warm=0, tlb_miss=0)
 WARM = COLD.changed(warm=1)
+
+
+class MemoryModel:
+    """A chip's memory, at a kernel's start. Accesses come in the order of their times."""
+
+    def __init__(self, device: Device) -> None:
+        self._library, self._constants = library(), constants(device)
+        self._state = np.zeros(self._library.memory_bytes(c.byref(self._constants)), np.uint8)
+        self._library.memory_start(self._state.ctypes.data, c.byref(self._constants))
+        self._access = self._library.memory_access
+        self._access.restype = STRUCTS["MemoryTime"]
+        self._access.argtypes = (c.c_void_p, c.c_uint32, c.c_uint64, *(c.c_uint32,) * 3, c.c_void_p, c.c_uint32)
+        self.launch()
+
+    def launch(self) -> None:
+        """Another kernel begins."""
+        self._library.memory_launch(c.c_void_p(self._state.ctypes.data))
+
+    def access(self, cu: int, clock: int, kind: int, dwords: int, lanes: int, lines: Sequence[int] | np.ndarray) -> Any:
+        """One instruction of one wave: `dwords` a lane, distinct `lines`. Gives engine/timing.h's MemoryTime."""
+        numbers = np.asarray(lines, np.uint32)
+        return self._access(self._state.ctypes.data, cu, clock, kind, dwords, lanes, numbers.ctypes.data, len(numbers))
+
+    def counters(self, end: int) -> dict[str, int]:
+        """As `memory_counters`."""
+        return memory_counters(self._library, self._state.ctypes.data, end)
 
 
 def permutation(n: int) -> list[int]:

@@ -28,9 +28,9 @@ typedef struct { Simd simd; u32 slots; } SimdState;   // slots: mask of those in
 typedef struct { SimdState simds[4]; Cu shared; u32 groups; u64 busy_since, busy; u32 waves; } CuState;
 typedef struct { u64 key; u32 wave; } Event;
 
-typedef struct { u64 hit, latency, stall, idle, cause[CAUSES]; } InstructionTime;
-typedef struct { u32 workgroup, wave, xcd, se, cu, simd, slot, pad; u64 begin, end, cause[CAUSES]; } WaveTime;
-typedef struct { u32 wave, pc; u64 time; u32 stall, duration; u8 category, cause, pad[6]; } Traced;
+typedef struct { i64 hit, latency, stall, idle, cause[CAUSES]; } InstructionTime;   // sums over all waves
+typedef struct { u32 workgroup, wave, xcd, se, cu, simd, slot, pad; i64 begin, end, cause[CAUSES]; } WaveTime;
+typedef struct { u32 wave, pc; i64 time; u32 stall, duration; u8 category, cause, pad[6]; } Traced;
 enum { X_WAVES, X_BUSY, X_BUSY_CU, X_WAVE_CYCLES, X_WAIT_ANY, X_WAIT_INST_ANY, X_WAIT_INST_LDS, X_MFMA_BUSY, X_LDS_ACTIVE, X_LDS_CONFLICT,
        X_ACTIVE_ANY, X_ACTIVE_VALU, X_ACTIVE_SCA, X_ACTIVE_LDS, X_ACTIVE_VMEM, X_ACTIVE_MISC, X_VALU2, COUNTERS };
 
@@ -63,9 +63,6 @@ typedef struct {
   u32 n_free, n_heap, pool_size, fixed;   // fixed: latency of the stand-in, 0 for the model
 } Chip;
 
-const u32 sizeof_Wave = sizeof(Wave), sizeof_CuState = sizeof(CuState), sizeof_Group = sizeof(Group), sizeof_Event = sizeof(Event),
-          sizeof_Chip = sizeof(Chip), sizeof_LaunchTime = sizeof(LaunchTime), sizeof_InstructionTime = sizeof(InstructionTime),
-          sizeof_WaveTime = sizeof(WaveTime), sizeof_Traced = sizeof(Traced), counters_count = COUNTERS;
 
 // ---- events --------------------------------------------------------------------------------------------------------
 static u64 key_of(u64 t, const Wave* w) { return t << 20 | (u64)(3 - w->priority) << 18 | (w->rules.issued / 4 & 0x3ffff); }
@@ -114,7 +111,7 @@ static void record(const Chip* c, LaunchTime* l, Wave* w, u64 until, u8 cause, i
   x->stall += stall;
   x->idle += w->idle;
   u8 most = C_ISSUE;
-  u64* total = l->waves[w->number].cause;
+  i64* total = l->waves[w->number].cause;
   for (u32 i = 0; i < CAUSES; ++i) {
     x->cause[i] += w->cause[i];
     total[i] += w->cause[i];

@@ -22,4 +22,3 @@ void replay(const Constants* k, const Desc* descs, const Recorded* events, u64 n
     if (d->port == VMEM) vmem_taken(cu, s, e->at, e->at > cu->address_free ? e->at : cu->address_free, address_cycles(k, d->dwords, 64));
   }
 }
-const u32 sizeof_WaveState = sizeof(WaveState), sizeof_Simd = sizeof(Simd), sizeof_Cu = sizeof(Cu), sizeof_Desc = sizeof(Desc);
