@@ -3,14 +3,15 @@ beside the design that it changes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 import pandas as pd
 import torch
 
-from sparse_mla.analyse.budget import SLACK
+from sparse_mla.analyse.budget import SLACK, accepted
+from sparse_mla.analyse.budget import compare as beside_budget
 from sparse_mla.analyse.ladder import EXTRA, HEADS, MAIN, taken, tile_between
 from sparse_mla.build import csrc_dir
 from sparse_mla.errors import CompileError, InputError, KernelFault
@@ -20,6 +21,7 @@ from sparse_mla.execute.run import expected
 from sparse_mla.gfx950.decode import decode
 from sparse_mla.gfx950.machine import Launched, Memory
 from sparse_mla.gfx950.timing import device, simulate
+from sparse_mla.gfx950.timing.model import limits
 from sparse_mla.kernels.case import CASES, Case
 from sparse_mla.kernels.catalogue import kernel_named
 from sparse_mla.kernels.compare import compare
@@ -136,3 +138,21 @@ def gate(source: str, goals: Mapping[str, float] | None = None, *, cases: tuple[
         found.append((figure, old, new, f"{'at least' if least else 'at most'} {limit:,.5g}", kept, _KINDS[figure]))
     frame = pd.DataFrame(found, columns=["check", "before", "now", "limit", "verdict", "kind"])
     return frame.assign(verdict=frame.verdict.map({True: "ok", False: "fails"}))
+
+
+def registers(more: Sequence[int] = (0, 4, 10, 30)) -> pd.DataFrame:
+    """What becomes of the base design if it takes so many VGPRs more: compiled with an empty statement that claims the last one.
+
+    Columns: more, VGPRs, `workgroups a CU`, gate (`ok`, or `fails` where fewer fit than now), budget (its verdict on the VGPRs).
+    """
+    held, name, found = accepted(), "mla_decode_fused", []
+    [now] = hip(design()).code.resources.values()
+    for n in more:
+        claimed = f'asm volatile("" ::: "v{now.vgpr + n - 1}");\n  const Online state = attend('
+        [need] = hip(design().replace("const Online state = attend(", claimed, 1)).code.resources.values()
+        room, before = (min(limits(x.vgpr + x.agpr, 4, x.lds, device("mi355x")).values()) for x in (need, now))
+        row = pd.DataFrame([("base", name, "VGPR", need.vgpr, "compiled")], columns=["kernel", "of", "figure", "value", "kind"])
+        figure = {"base": {name: {"VGPR": held["figures"]["base"][name]["VGPR"]}}}
+        verdict = beside_budget(row, held | {"figures": figure}).verdict.iloc[0]
+        found.append((n, need.vgpr, room, "ok" if room >= before else "fails", verdict))
+    return pd.DataFrame(found, columns=["more", "VGPRs", "workgroups a CU", "gate", "budget"])

@@ -48,17 +48,17 @@ TOLD_IN = {"base": "decode/base_tile.h", "product": "decode/shared_tile.h"}  # w
 
 
 @lru_cache(maxsize=32)
-def traced(kernel: str, extra: int, split_k: int = 1) -> Launched:
+def traced(kernel: str, extra: int, split_k: int = 1, heads: int = HEADS) -> Launched:
     """The (first) launch of a decode of one row of MAIN + `extra` tokens, executed and traced; one of EXTRA for differences."""
-    return traced_launches(kernel, Case.make(heads=HEADS, rows=1, main=MAIN, extra=extra).inputs(), split_k)[0]
+    return traced_launches(kernel, Case.make(heads=heads, rows=1, main=MAIN, extra=extra).inputs(), split_k)[0]
 
 
 @lru_cache(maxsize=32)
-def per_tile(kernel: str, split_k: int = 1) -> dict[str, float]:
-    """What a kernel of the catalogue executes for 32 tokens and 16 heads, all waves together: `instructions` (of waves),
+def per_tile(kernel: str, split_k: int = 1, heads: int = HEADS) -> dict[str, float]:
+    """What a kernel of the catalogue executes for 32 tokens and `heads` heads, all waves together: `instructions` (of waves),
     `barriers` (of a workgroup), `lds` (service phases of LDS, exchanges between lanes and conflicts included), `conflicts`
     (those of them that conflicts added). Exact: the difference of two runs, by their tiles."""
-    return tile_between(*(traced(kernel, extra, split_k) for extra in EXTRA))
+    return tile_between(*(traced(kernel, extra, split_k, heads) for extra in EXTRA))
 
 
 def tile_between(short: Launched, long: Launched) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from sparse_mla.analyse.gate import changed, design, gate, part
+from sparse_mla.analyse.gate import changed, design, gate, part, registers
 from sparse_mla.analyse.ladder import per_tile
 from sparse_mla.errors import InputError
 
@@ -76,3 +76,18 @@ def test_an_answer_takes_the_place_of_one_part_and_has_its_own_lines() -> None:
     assert f"source.hip:{line}:" in gate(text, cases=ONE).now[0]
     with pytest.raises(InputError, match="begins 0 functions"):
         part(design(), "struct Nothing")
+
+
+def test_more_registers_cost_nothing_until_a_workgroup_no_longer_fits_but_the_budget_says_so_at_once() -> None:
+    table = registers((0, 4, 10, 40)).set_index("more")
+    most = 512 // 3 // 8 * 8  # of a lane, for three waves a SIMD, in eights
+    assert table.VGPRs[40] > most >= table.VGPRs[10] == table.VGPRs[0] + 10
+    assert list(table["workgroups a CU"]) == [3, 3, 3, 2]
+    assert list(table.gate) == ["ok", "ok", "ok", "fails"]
+    assert list(table.budget) == ["ok", "ok", "worse", "worse"]
+
+
+def test_heads_that_are_missing_cost_a_tile_as_much_as_those_that_are_there() -> None:
+    one, sixteen, more = (per_tile("base", heads=heads) for heads in (1, 16, 17))
+    assert one == sixteen
+    assert more == {name: 2 * value for name, value in sixteen.items()}
