@@ -102,6 +102,7 @@ def made(**manifest: Any) -> Recording:
         (1, "SQ_VALU_MFMA_BUSY_CYCLES", 16384.0, "modelled"), (2, "SQ_WAVES", 8.0, "emulated"),
         (2, "SQ_INSTS_MFMA", 0.0, "emulated"),
     ]  # fmt: skip
+    memory = {"accesses": 2, "lanes": 128, "lines": 4, "distinct": 3, "phases": 0, "conflicts": 0}
     tables: dict[str, Any] = {
         "dispatches": pd.DataFrame(dispatches),
         "counters": pd.DataFrame(counters, columns=["dispatch", "name", "value", "kind"]),
@@ -109,30 +110,10 @@ def made(**manifest: Any) -> Recording:
         "waves": pd.DataFrame(waves),
         "events": pd.DataFrame(events, columns=["dispatch", "wave", "time", "category", "stall", "duration", "pc", "cause"]),
         "occupancy": pd.DataFrame(occupancy),
-        "memory": pd.DataFrame(
-            {
-                "dispatch": 1,
-                "pc": [3],
-                "space": "global",
-                "kind": "load",
-                "bytes": 512,
-                "accesses": 2,
-                "lanes": 128,
-                "lines": 4,
-                "distinct": 3,
-                "phases": 0,
-                "conflicts": 0,
-            }
-        ),
+        "memory": pd.DataFrame({"dispatch": 1, "pc": [3], "space": "global", "kind": "load", "bytes": 512} | memory),
         "clocks": pd.DataFrame({"dispatch": [1, 1, 2, 2], "se": 0, "cycle": [0, 2400, 0, 2400], "time": [560, 1560, 1000, 2000]}),
         "sources": pd.DataFrame({"path": ["base_tile.h", "fused.hip"], "text": ["// ü \x00\n" * 3, "int main;\n"]}),
     }
     kinds = dict.fromkeys(tables, "modelled") | {"memory": "emulated", "sources": "emulated", "instructions.hit": "emulated"}
-    fields: dict[str, Any] = {
-        "kinds": kinds,
-        "device": DEVICE,
-        "kernel": "base",
-        "tool": "sparse-mla 0",
-        "result": {"microseconds": 0.54},
-    }
-    return Recording(Manifest(**(fields | manifest)), tables)
+    fields: dict[str, Any] = {"kinds": kinds, "device": DEVICE, "kernel": "base", "tool": "sparse-mla 0"}
+    return Recording(Manifest(**(fields | {"result": {"microseconds": 0.54}} | manifest)), tables)

@@ -10,6 +10,7 @@ import pytest
 from sparse_mla import cli
 from sparse_mla.files import folder
 from sparse_mla.record import profiles, store
+from tests.record import foreign
 
 
 def test_every_manifest_and_recording_is_whole_and_all_are_small(capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,19 +73,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "profiles"
     for part in ("emulated/mi355x/base/pro-csa-h16", "measured/h100", "recipes", "published", "modelled"):
         shutil.copytree(folder("profiles") / part, root / part)
-    kernel = {
-        "ph": "X",
-        "cat": "kernel",
-        "name": "k",
-        "pid": 0,
-        "tid": 7,
-        "ts": 1.0,
-        "dur": 5.0,
-        "args": {"device": 0, "stream": 7},
-    }
-    trace = {"schemaVersion": 1, "deviceProperties": [], "traceEvents": [kernel]}
-    (root / "measured/new/one").mkdir(parents=True)
-    (root / "measured/new/one/trace.json").write_text(json.dumps(trace))
+    foreign.write("Chrome trace", root / "measured/new/one")
     about = {"kind": "measured", "tool": "torch.profiler", "device": "NVIDIA H100"}
     (root / "measured/new/manifest.json").write_text(json.dumps({"one/trace.json": about}))
     monkeypatch.setattr(profiles, "folder", lambda _: root)
@@ -113,8 +102,8 @@ def test_too_much_and_too_little_is_said(root: Path, monkeypatch: pytest.MonkeyP
 
 def test_what_a_tool_wrote_is_listed_and_shown(root: Path) -> None:
     (row,) = [row for row in profiles.entries() if row["path"].endswith(".json")]
-    assert (row["path"], row["kind"], row["holds"]) == ("measured/new/one/trace.json", "measured", "torch.profiler: 1 launches")
-    assert "k: 5.00 us (measured)" in profiles.show(row["path"])
+    assert (row["path"], row["kind"], row["holds"]) == ("measured/new/one/trace.json", "measured", "torch.profiler: 2 launches")
+    assert "reduce: 3.00 us (measured)" in profiles.show(row["path"])
 
 
 def test_renewing_makes_what_is_listed_and_removes_what_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,18 +19,9 @@ def ask(path: Path, question: str) -> list[Any]:
         return db.execute(question).fetchall()
 
 
-def test_what_is_written_reads_back_equal(tmp_path: Path) -> None:
-    recording = made()
-    (path,) = rocpd.write(recording, tmp_path)
-    assert path.name == "modelled_results.db"
-    back = rocpd.read(tmp_path)
-    assert back.manifest == recording.manifest
-    assert same(back["dispatches"], recording["dispatches"])
-    assert same(back["counters"], recording["counters"])
-
-
 def test_queries_of_amds_tools_work(tmp_path: Path) -> None:
     (path,) = rocpd.write(made(), tmp_path)
+    assert path.name == "modelled_results.db"
     question = "SELECT name, dispatch_id, duration, grid_x * grid_y * grid_z, workgroup_x, lds_size, queue, category FROM kernels"
     assert ask(path, question) == [
         ("decode_partial [modelled]", 1, 377, 2048, 256, 82176, "Queue 1", "KERNEL_DISPATCH"),
