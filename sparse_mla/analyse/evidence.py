@@ -47,6 +47,29 @@ def matrix_busy(recording: Recording) -> pd.DataFrame:
     return pd.DataFrame({"units": units, "device": device, "busy_units": device * chip.cus / units}).reset_index()
 
 
+def lds_load(recording: Recording) -> pd.DataFrame:
+    """What the counters of LDS say, a row a launch. Columns: dispatch; busy, in per cent of the time of compute units that have
+    waves; conflicts, in per cent of busy; wait_lds and wait_any, in per cent of the waves' time: for LDS to take an instruction,
+    and for data or others; conflict_cycles, of LDS; waited_cycles, of waves at LDS. Raises InputError without the counters."""
+    table = recording["counters"].pivot_table(index="dispatch", columns="name", values="value")
+    needed = {
+        f"SQ_{x}" for x in ("LDS_IDX_ACTIVE", "LDS_BANK_CONFLICT", "BUSY_CU_CYCLES", "WAVE_CYCLES", "WAIT_INST_LDS", "WAIT_ANY")
+    }
+    if missing := needed - {*table}:
+        raise InputError(
+            f"this recording lacks the counters {', '.join(sorted(missing))}; capture's steps lds and waves bring them"
+        )
+    found = {
+        "busy": 100 * table.SQ_LDS_IDX_ACTIVE / (4 * table.SQ_BUSY_CU_CYCLES),
+        "conflicts": 100 * table.SQ_LDS_BANK_CONFLICT / table.SQ_LDS_IDX_ACTIVE.where(table.SQ_LDS_IDX_ACTIVE > 0),
+        "wait_lds": 100 * table.SQ_WAIT_INST_LDS / table.SQ_WAVE_CYCLES,
+        "wait_any": 100 * table.SQ_WAIT_ANY / table.SQ_WAVE_CYCLES,
+        "conflict_cycles": table.SQ_LDS_BANK_CONFLICT,
+        "waited_cycles": 4 * table.SQ_WAIT_INST_LDS,
+    }
+    return pd.DataFrame(found).reset_index()
+
+
 def as_tool(recording: Recording, tool: str) -> Recording:
     """What is left of it if rocprofv3 writes it, as `counters` (CSV files) or as a `thread trace`, and it is read again."""
     if tool not in TOOLS:

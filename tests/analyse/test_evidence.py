@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from sparse_mla.analyse.evidence import TOOLS, as_tool, by_mnemonic, matrix_busy, moved_counters
+from sparse_mla.analyse.evidence import TOOLS, as_tool, by_mnemonic, lds_load, matrix_busy, moved_counters
 from sparse_mla.errors import InputError
 from sparse_mla.record.schema import Recording
 from sparse_mla.record.store import kept
@@ -29,6 +29,17 @@ def test_pipes_are_busy_of_all_units_or_of_those_with_a_wave() -> None:
     assert (row.units, row.device, row.busy_units) == (3, pytest.approx(1.0), pytest.approx(256 / 3))
     with pytest.raises(InputError, match="not the counters SQ_VALU_MFMA"):
         matrix_busy(with_counters(SQ_WAVES=1))
+
+
+def test_lds_is_busy_of_units_that_work_and_waves_wait_at_it_on_their_own_account() -> None:
+    # Units worked for 4 x 1,000 cycles; LDS served 3,000, of these 2,400 for conflicts; waves lived 8,000 units of 4 cycles.
+    made = {"SQ_BUSY_CU_CYCLES": 1000, "SQ_LDS_IDX_ACTIVE": 3000, "SQ_LDS_BANK_CONFLICT": 2400, "SQ_WAVE_CYCLES": 8000}
+    (row,) = lds_load(with_counters(**made, SQ_WAIT_INST_LDS=2000, SQ_WAIT_ANY=800)).itertuples()
+    assert (row.busy, row.conflicts, row.wait_lds, row.wait_any) == (75.0, 80.0, 25.0, 10.0)
+    assert (row.conflict_cycles, row.waited_cycles) == (2400, 8000)
+    assert lds_load(kept("suspect/1", CASE)).busy.max() > 80  # the one that LDS bounds
+    with pytest.raises(InputError, match="lacks the counters SQ_LDS_BANK_CONFLICT, SQ_LDS_IDX_ACTIVE, SQ_WAIT_ANY, SQ_WAIT_INST"):
+        lds_load(with_counters(SQ_WAVE_CYCLES=1, SQ_BUSY_CU_CYCLES=1))
 
 
 def test_counters_that_moved_are_those_beyond_the_factor_either_way() -> None:

@@ -176,6 +176,7 @@ EXERCISES = [
         "No counter of work has moved, only waiting. At which line do waves wait, and how often does it come to a wait?",
         ("spilled registers", "gather", "The launch has 0 bytes of scratch; neither reads nor writes have grown."),
         ("loads one at a time", "PV", "PV uses what is in LDS already, and takes less of the time than before."),
+        ("more bytes read", "gather", "Counters of reads have not moved: the same loads, each waited for before the next."),
         ("bank conflicts", "gather", "Hardly a wave waits for LDS: SQ_LDS_BANK_CONFLICT has not moved."),
     ),
     choice(
