@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from sparse_mla.errors import InputError, SparseMlaError
+from sparse_mla.gfx950.accesses import accesses
 from sparse_mla.gfx950.assembly import parse
 from sparse_mla.gfx950.decode import Code, decode
 from sparse_mla.gfx950.isa import ARCHES
@@ -128,7 +129,8 @@ def lds_access(instruction: str, where: str | tuple[int, ...], arch: str = "gfx9
     (code, pc), (size, banks, phase_of) = _code(instruction, arch), service(instruction, arch)
     done = launch(code, (1,), (LANES,), struct.pack("<Q", memory.map(at.astype(np.uint32), "addresses")), memory, threads=1)
     assert done.trace is not None
-    executed = next(x for x in done.trace.walk(0, 0) if not isinstance(x, int) and x.pc == pc)
+    every = accesses(done.trace)
+    executed, extra = (int(x[every.pc == pc][0]) for x in (every.phases, every.extra))
     touched = (at % 4 + size - 1) // 4 + 1  # one more where an address is not a multiple of 4
     frame = pd.DataFrame({"lane": np.repeat(np.arange(LANES), touched), "address": np.repeat(at, touched)})
     frame["dword"] = frame.address // 4 + frame.groupby("lane").cumcount()
@@ -139,8 +141,8 @@ def lds_access(instruction: str, where: str | tuple[int, ...], arch: str = "gfx9
     takes = frame.groupby("phase").turn.max() + 1
     frame["served"] = frame.phase.map(takes.cumsum() - takes) + frame.turn
     passes, needed = int(takes.sum()), len(takes)
-    if (passes, passes - needed) != (executed.phases, executed.extra):
-        raise SparseMlaError(f"{instruction} at {where}: {executed.phases} passes were executed, the table says {passes}")
+    if (passes, passes - needed) != (executed, extra):
+        raise SparseMlaError(f"{instruction} at {where}: {executed} passes were executed, the table says {passes}")
     return frame.assign(passes=passes, needed=needed, banks=banks, kind="emulated")
 
 

@@ -1,4 +1,4 @@
-"""All memory accesses of a trace at once, as arrays: what Trace.walk gives one by one."""
+"""All memory accesses of a trace at once, as arrays."""
 
 from __future__ import annotations
 

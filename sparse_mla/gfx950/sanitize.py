@@ -15,6 +15,7 @@ import numpy as np
 
 from sparse_mla.gfx950.assembly import Instruction, Kernel
 from sparse_mla.gfx950.hazards import HARDWARE, SCALAR, Step, find, implicit, slots
+from sparse_mla.gfx950.isa.memory import Shape, shape
 from sparse_mla.gfx950.isa.row import Operand, Row
 from sparse_mla.gfx950.memory import Memory
 from sparse_mla.gfx950.native import STRUCTS
@@ -27,14 +28,12 @@ WATCHED_BYTES = 1 << 28  # larger buffers are not watched for races between work
 MAX_TOUCHES, MAX_EVENTS, MAX_LINKS = 1 << 24, 1 << 16, 1 << 20  # beyond them no more races are looked for
 
 _COUNTERS = {"VMEM": 1, "LDS": 2, "SMEM": 3}
-_ELEMENT = re.compile(r"@(\w+)\(([a-z]\w*)?(?:, )?(\d+)(?:, (\d+))?")
 # They may write LDS by ways that the shadow does not follow: in a kernel that has one, no LDS byte counts as unwritten.
 _WRITES_LDS_UNSEEN = ("global_load_lds", "scratch_load_lds", "ds_append", "ds_consume", "ds_write_addtid")
 _NAMED = {"s106": "vcc", "s107": "vcc", "s124": "m0", "s125": "mode", "s126": "exec", "s127": "exec"}
 _COPIES = {"v_mov_b32", "v_mov_b64", "v_accvgpr_read_b32", "v_accvgpr_write_b32", "v_accvgpr_mov_b32"}
 _FENCES = {"buffer_wbl2": 3, "buffer_inv": 4}
 _SPACES = {"global": 1, "ds": 2, "flat": 3, "scratch": 4, "buffer": 5}
-_BYTES = {"u8": 1, "i8": 1, "u16": 2, "i16": 2, "u32": 4, "u64": 8, "f32": 4, "f64": 8}
 
 # kind | what is wrong | the usual cause; in the order of engine/sanitize.h
 _TABLE = """
@@ -114,8 +113,9 @@ def describe(
         check["special"], check["counter"] = _FENCES[row.mnemonic], row.mnemonic == "buffer_wbl2"
     check["open_lds"] = row.mnemonic.startswith(_WRITES_LDS_UNSEEN) or "lds" in modifiers
     space = _SPACES.get(row.mnemonic.split("_")[0], 0) if row.unit in ("VMEM", "LDS") else 0
-    if space and not check["open_lds"] and "FORMAT" not in row.effect and (m := _ELEMENT.match(row.effect)):
-        _memory(check, row, m, slot, modifiers)
+    touched = shape(row) if space else None
+    if touched and not check["open_lds"] and "format" not in row.mnemonic:
+        _memory(check, row, touched, slot, modifiers)
         check["space"] = space
     return check
 
@@ -160,20 +160,16 @@ def watch_result(check: np.ndarray, row: Row) -> None:
         check["source"], check["source_end"] = 0 if row.operands[0].read else check["results"], len(kinds)
 
 
-def _memory(check: np.ndarray, row: Row, m: re.Match[str], slot: dict[str, int], modifiers: dict[str, str]) -> None:
-    """The memory side of a row, read off its effect: `@DS_READ2(N, UNIT)`, `@GLOBAL_LOAD(T, N)` and their like."""
-    macro, element, count, unit = m[1], m[2], int(m[3]), int(m[4] or 1)
-    two, transposed, vector = macro.endswith("2"), macro.endswith("_TR"), row.unit == "VMEM"
-    single = _BYTES.get(element or "", 4)  # an atomic's element names its operation, and counts dwords
-    check["bytes"] = single if "D16" in macro else 4 * unit if transposed else single * count
-    unit = 1 if transposed or element else unit
-    check["unit"], check["addresses"] = (4 * count * unit, 2) if two else (1, 1)
-    if "ATOMIC" in macro or "EXCHANGE" in macro:
+def _memory(check: np.ndarray, row: Row, touched: Shape, slot: dict[str, int], modifiers: dict[str, str]) -> None:
+    """The memory side of a row."""
+    does, vector = row.latency.removeprefix("lds_"), row.unit == "VMEM"
+    check["bytes"], check["addresses"], check["unit"] = touched.bytes, touched.addresses, touched.unit
+    if does == "atomic":
         check["writes"], check["atomic"] = 2, 1 + ("sc0" in modifiers if vector else row.operands[0].write)
     else:
-        check["writes"] = "STORE" in macro or "WRITE" in macro
+        check["writes"] = does in ("store", "write")
         check["atomic"] = (vector and "sc1" in modifiers) * (1 if check["writes"] else 2)
-    size = int(check["bytes"])
+    size = touched.bytes
     check["align"] = min(size, 4) if vector or size & (size - 1) else size
     check["address_slot"], check["saddr_slot"] = slot["v"], slot.get("s", 0)
 

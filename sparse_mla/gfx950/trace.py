@@ -7,13 +7,13 @@ records, by what `describe_access` says of each instruction's row. LDS_PATTERNS 
 from __future__ import annotations
 
 import ctypes as c
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from sparse_mla.gfx950.assembly import Instruction
+from sparse_mla.gfx950.isa.memory import Shape, shape
 from sparse_mla.gfx950.isa.row import Row
 from sparse_mla.gfx950.memory import Memory
 from sparse_mla.gfx950.native import STRUCTS
@@ -50,8 +50,6 @@ LDS_PATTERNS: dict[str, dict[str, tuple[int, list[int]]]] = {
 }  # fmt: skip
 for _patterns in LDS_PATTERNS.values():
     _patterns |= {"atomic32": _patterns["write32"], "atomic64": _patterns["write64"]}
-_SIZES = {"u8": 1, "i8": 1, "u16": 2, "i16": 2, "u32": 4}
-_SHAPE = re.compile(r"@(\w+)\((\w+)(?:, (\d+))?")
 
 
 def patterns(arch: str) -> np.ndarray:
@@ -65,28 +63,22 @@ def describe_access(row: Row, ins: Instruction, slot: dict[str, int], arch: str)
     access = np.zeros((), ACCESS)
     if row.unit not in ("LDS", "VMEM", "SMEM"):
         return access
-    m = _SHAPE.match(row.effect)
-    macro, first, second = m.groups() if m else (row.effect[1:], "", None)
-    access["addresses"], access["unit"] = 1, 1
-    if macro.endswith(("READ2", "WRITE2", "EXCHANGE2")):  # (dwords, element stride)
-        access["bytes"], access["addresses"], access["unit"] = 4 * int(first), 2, 4 * int(first) * int(second or 1)
-    elif first in _SIZES:
-        access["bytes"] = _SIZES[first] * (int(second or 1) if "D16" not in macro else 1)
-    else:  # (operation, dwords), (bits, dwords), (dwords)
-        access["bytes"] = 4 * int(second or (first if first.isdigit() else 1))
-    access["dwords"] = -(-int(access["bytes"]) // 4) * int(access["addresses"])
+    touched = shape(row)
+    if touched is None and row.unit == "SMEM":  # a clock
+        return access
+    of = touched or Shape(4)
+    access["addresses"], access["unit"], access["bytes"], access["dwords"] = of.addresses, of.unit, of.bytes, of.dwords
     access["cache"] = sum({bit for key, bit in CACHE_BITS.items() if key in ins.modifiers})
     access["address_slot"] = slot.get("v", 0)
     access["base_slot"] = slot.get("s", 255)
     if row.unit == "LDS":
-        crossbar = row.latency == "lds_permute" or "v" not in slot  # or addresses that follow from M0
-        access["space"] = SPACES.index("crossbar" if crossbar else "lds")
+        access["space"] = SPACES.index("lds" if touched else "crossbar")  # or addresses that follow from M0
         kind = "atomic" if row.latency == "lds_atomic" else row.latency.removeprefix("lds_").replace("permute", "read")
         access["kind"] = KINDS.index({"read": "load", "write": "store"}.get(kind, kind))
         access["pattern"] = _pattern(arch, kind, int(access["bytes"]))
         return access
-    scalar = "scalar_buffer" if "BUFFER" in macro else "scalar"
-    access["space"] = SPACES.index(scalar if row.unit == "SMEM" else row.mnemonic.split("_")[0])
+    space = row.mnemonic.removeprefix("t").split("_")[0]
+    access["space"] = SPACES.index(("scalar_buffer" if "buffer" in row.mnemonic else "scalar") if row.unit == "SMEM" else space)
     straight = "_lds_" in row.mnemonic or "lds" in ins.modifiers
     access["kind"] = KINDS.index("smem" if row.unit == "SMEM" else "load_to_lds" if straight else row.latency)
     access["pattern"] = _pattern(arch, {"load": "read", "store": "write"}.get(row.latency, "atomic"), int(access["bytes"]))
@@ -100,21 +92,10 @@ def _pattern(arch: str, kind: str, size: int) -> int:
 
 
 @dataclass(frozen=True)
-class Access:
-    """One executed memory instruction. `phases`: LDS service phases, of which `extra` are due to conflicts; `lanes`: active
-    ones; `lines`: distinct lines of 128 bytes (64 for scalar loads) from Trace.base on, by the first lane that touches them."""
-
-    pc: int
-    phases: int
-    extra: int
-    lanes: int
-    lines: np.ndarray
-
-
-@dataclass(frozen=True)
 class Trace:
     """What one launch executed. `streams` uint32: of each wave in turn, the number of each basic block entered, and behind it a
-    record for each access of that block: lines | phases << 8 | extra << 16 | (lanes - 1 & 255) << 24, then the line numbers.
+    record for each access of that block: lines | phases << 8 | extra << 16 | (lanes - 1 & 255) << 24, then the line numbers, of
+    128 bytes (64 for scalar loads) from `base` on, by the first lane that touches them. accesses.accesses reads all records.
     `offsets` uint64 [workgroups, waves + 1] into it. Workgroups count in x, then y, then z."""
 
     streams: np.ndarray = field(repr=False)
@@ -125,25 +106,6 @@ class Trace:
     # [static instruction, 64 banks], where asked for: dwords beyond the first that a bank gives in one phase
     bank_conflicts: np.ndarray | None = field(default=None, repr=False)
     buffers: tuple[tuple[str, int, int], ...] = field(default=(), repr=False)  # name, emulated address, bytes
-
-    def stream(self, workgroup: int, wave: int) -> np.ndarray:
-        """One wave's words, uint32."""
-        first, last = self.offsets[workgroup, wave : wave + 2]
-        return self.streams[int(first) : int(last)]
-
-    def walk(self, workgroup: int, wave: int) -> Iterator[int | Access]:
-        """One wave's trace in words: each basic block entered (its number), and the accesses in it."""
-        words, at = self.stream(workgroup, wave).tolist(), 0
-        while at < len(words):
-            block = words[at]
-            at += 1
-            yield block
-            for pc in range(*self.blocks[block]):
-                if self.accesses[pc]["space"]:
-                    head, lines = words[at], words[at] & 255
-                    yield Access(pc, head >> 8 & 255, head >> 16 & 255, (head >> 24) + 1 & 255,
-                                 np.array(words[at + 1 : at + 1 + lines], np.uint32))  # fmt: skip
-                    at += 1 + lines
 
 
 class Recorder:

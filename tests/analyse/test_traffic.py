@@ -8,7 +8,6 @@ from sparse_mla.analyse.banks import bank_conflicts, by_line
 from sparse_mla.analyse.traffic import by_buffer, levels, traffic
 from sparse_mla.errors import InputError
 from sparse_mla.execute import run
-from sparse_mla.gfx950.accesses import accesses
 from sparse_mla.kernels.case import Case
 from tests.analyse.samples import recording, traced
 from tests.gfx950.test_launch import PROLOGUE
@@ -17,24 +16,6 @@ from tests.gfx950.test_trace import traced as traced_snippet
 
 CASE = Case.make(rows=3, main=96, extra=160)
 LINE = 128
-
-
-@pytest.mark.parametrize("split_k", [1, 2])
-def test_all_accesses_at_once_are_those_that_walk_finds(split_k: int) -> None:
-    for launch in traced(CASE, split_k):
-        trace = launch.trace
-        assert trace is not None
-        found, i, line = accesses(trace), 0, 0
-        groups, waves = trace.offsets.shape[0], trace.offsets.shape[1] - 1
-        for group in range(groups):
-            for wave in range(waves):
-                for one in (x for x in trace.walk(group, wave) if not isinstance(x, int)):
-                    n = len(one.lines)
-                    row = [int(x[i]) for x in (found.wave, found.pc, found.phases, found.extra, found.lanes, found.count)]
-                    assert row == [group * waves + wave, one.pc, one.phases, one.extra, one.lanes, n]
-                    assert (found.lines[line : line + n] == one.lines).all()
-                    i, line = i + 1, line + n
-        assert (i, line) == (len(found.pc), len(found.lines))
 
 
 def test_bytes_asked_moved_and_different() -> None:

@@ -14,6 +14,7 @@ from sparse_mla.errors import InputError
 from sparse_mla.execute.run import expected, run
 from sparse_mla.execute.timing import time_kernel, traced_launches
 from sparse_mla.files import PACKAGE
+from sparse_mla.gfx950.accesses import accesses
 from sparse_mla.kernels.case import CASES, Case
 from sparse_mla.kernels.catalogue import CATALOGUE
 
@@ -79,8 +80,9 @@ def test_reads_of_16_bytes_take_four_phases(kernel: str) -> None:
     trace = launched.trace
     assert trace is not None
     names = [ins.mnemonic for ins in launched.kernel.instructions]
-    reads = [x for wave in range(len(launched.counts)) for x in trace.walk(0, wave) if not isinstance(x, int)]
-    found = {(names[x.pc], x.phases, x.extra) for x in reads if names[x.pc].startswith("ds_read_b")}
+    every = accesses(trace)
+    reads = zip(every.pc, every.phases, every.extra, strict=True)
+    found = {(names[pc], phases, extra) for pc, phases, extra in reads if names[pc].startswith("ds_read_b")}
     assert {x for x in found if x[0] == "ds_read_b128"} == {("ds_read_b128", 4, 0)}
     assert all(extra == 0 for _, _, extra in found)
 

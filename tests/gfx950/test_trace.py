@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from sparse_mla.errors import InputError
+from sparse_mla.gfx950 import accesses as at_once
 from sparse_mla.gfx950 import trace as tracing
 from sparse_mla.gfx950.decode import decode
 from sparse_mla.gfx950.machine import Launched, Memory, launch
-from sparse_mla.gfx950.trace import Access
 from tests.gfx950.test_launch import PROLOGUE, kernel
 
 LDS = 32_768
@@ -31,9 +31,24 @@ def traced(
     return launch(decode(k, trace=True), (grid,), (block,), struct.pack(f"<{len(pointers)}Q", *pointers), memory, **options)
 
 
+class Access(NamedTuple):
+    """One executed memory instruction, as at_once.Accesses says of all."""
+
+    pc: int
+    phases: int
+    extra: int
+    lanes: int
+    lines: NDArray[Any]
+
+
 def accesses(done: Launched, workgroup: int = 0, wave: int = 0) -> list[Access]:
+    """Those of one wave."""
     assert done.trace is not None
-    return [x for x in done.trace.walk(workgroup, wave) if isinstance(x, Access)]
+    every, waves = at_once.accesses(done.trace), done.trace.offsets.shape[1] - 1
+    lines = np.split(every.lines, np.cumsum(every.count)[:-1])
+    rows = zip(every.wave, zip(every.pc, every.phases, every.extra, every.lanes, lines, strict=True), strict=True)
+    assert (np.diff(every.wave) >= 0).all()
+    return [Access(*row) for number, row in rows if number == workgroup * waves + wave]
 
 
 def on_lds(instruction: str, addresses: NDArray[Any], exec_mask: int = 2**64 - 1, **options: Any) -> Launched:
@@ -158,6 +173,7 @@ def lines_of(body: str, *arrays: NDArray[Any]) -> list[list[int]]:
     done = traced(PROLOGUE + body, *arrays)
     assert done.trace is not None
     zero = (Memory().map(np.zeros(1), "x") - done.trace.base) // 128
+    assert [access.pc for access in accesses(done)] == np.flatnonzero(done.trace.accesses["space"]).tolist()
     return [[int(line) - zero for line in access.lines] for access in accesses(done)[1:]]
 
 
@@ -210,6 +226,18 @@ buffer_load_dword v3, s[4:7], s8 offen lds
     assert lines_of(body, np.zeros(1 << 12, np.uint32)) == [[0, 1], [0, 1], [0, 1]]
 
 
+def test_lines_of_typed_buffers_and_of_clocks() -> None:
+    body = """s_mov_b32 s4, s6
+s_mov_b32 s5, s7
+s_mov_b32 s6, 4096
+s_mov_b32 s7, 0x27000
+buffer_load_format_xy v[2:3], v1, s[4:7], 0 offen
+s_memtime s[10:11]
+tbuffer_load_format_x v2, v1, s[4:7], 0 format:[BUF_DATA_FORMAT_32,BUF_NUM_FORMAT_FLOAT] offen
+"""
+    assert lines_of(body, np.zeros(1 << 12, np.uint32)) == [[0, 1, 2], [0, 1]]
+
+
 def test_lines_of_scalar_loads_have_64_bytes() -> None:
     done = traced(PROLOGUE + "s_load_dwordx16 s[16:31], s[6:7], 0x20\n", np.zeros(64, np.uint32))
     assert done.trace is not None
@@ -236,13 +264,14 @@ def test_blocks_in_order_with_their_accesses_on_any_number_of_host_threads() -> 
     """Wave w of workgroup g goes round 1 + g + w times."""
     once = traced(LOOP, grid=9, block=192, threads=1)
     assert once.trace is not None
+    store, entered = 4, 0  # its number; a record of it: no lines, 2 phases, all 64 lanes
     for g in range(9):
         for w in range(3):
-            blocks = [x for x in once.trace.walk(g, w) if isinstance(x, int)]
-            assert blocks == [0] + [1, 2] * (1 + g + w) + [3]
-            assert len(accesses(once, g, w)) == 1 + g + w
-    counted = sum(len([x for x in once.trace.walk(g, w) if isinstance(x, int)]) for g in range(9) for w in range(3))
-    assert counted == once.counts[:, [first for first, _ in once.trace.blocks]].sum()
+            first, last = once.trace.offsets[g, w : w + 2].tolist()
+            assert once.trace.streams[first:last].tolist() == [0] + [1, 2 << 8 | 63 << 24, 2] * (1 + g + w) + [3]
+            assert [x[:4] for x in accesses(once, g, w)] == [(store, 2, 0, 64)] * (1 + g + w)
+            entered += 2 + 2 * (1 + g + w)
+    assert entered == once.counts[:, [first for first, _ in once.trace.blocks]].sum()
     for threads in (2, 3):
         again = traced(LOOP, grid=9, block=192, threads=threads)
         assert again.trace is not None

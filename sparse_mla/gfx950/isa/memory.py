@@ -9,6 +9,9 @@ is not aligned to its size is a fault."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+
 from sparse_mla.gfx950.isa.row import Row, table
 
 _LOADS = {"ubyte": ("u8", 1), "sbyte": ("i8", 1), "ushort": ("u16", 1), "sshort": ("i16", 1)}
@@ -193,6 +196,37 @@ ds_swizzle_b32  d=u a:u     | @DS_SWIZZLE
         modifiers="offset offset0 offset1",
     )
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What one lane of an access touches: so many bytes at each of one or two addresses; offsets count units of bytes."""
+
+    bytes: int
+    addresses: int = 1
+    unit: int = 1
+
+    @property
+    def dwords(self) -> int:
+        """Registers of data."""
+        return -(-self.bytes // 4) * self.addresses
+
+
+def shape(row: Row) -> Shape | None:
+    """Read off the effect of a row of these tables; None where its operands hold no address. Of a typed buffer access, the
+    registers: its bytes in memory are the resource's to say."""
+    if not (m := re.match(r"@(\w+)\((\w+)(?:, (\w+))?", row.effect)):
+        return None
+    macro, first, second = m.groups()
+    if macro.endswith("2"):  # dwords, stride
+        return Shape(4 * int(first), 2, 4 * int(first) * int(second))
+    if macro.startswith("FORMAT"):  # components, whether they are halves
+        return Shape(int(first) * (2 if second == "1" else 4))
+    if macro == "SMEM_ATOMIC":  # operation, type
+        return Shape(int(second[1:]) // 8)
+    if first[0] in "ui" and first[1:].isdigit():  # type and how many, or of a d16 the place in the register
+        return Shape(int(first[1:]) // 8 * (1 if "D16" in macro else int(second)))
+    return Shape(4 * int(second or first))  # operation or bits and dwords, or dwords
 
 
 def swizzle(text: str) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 from sparse_mla.gfx950.assembly import Arg, Instruction
 from sparse_mla.gfx950.decode import row_of
 from sparse_mla.gfx950.isa.matrix import controls
+from sparse_mla.gfx950.isa.memory import shape
 from sparse_mla.gfx950.isa.row import Operand, Row
 from sparse_mla.gfx950.timing.device import Device
 from sparse_mla.gfx950.timing.native import STRUCTS
@@ -195,19 +196,13 @@ def _number(ins: Instruction) -> int:
 
 def _dwords(row: Row) -> int:
     """Dwords of data a lane."""
-    widths = [x.width for x in row.operands if x.value[0] in "xc" and not x.scalar]
     if row.unit not in ("LDS", "VMEM"):
         return 1
-    m = re.search(r"dwordx(\d)|_x(2)|_b(\d+)|_[ui](64)|_f(64)", row.mnemonic)
-    lds = re.search(r"lds_dwordx(\d)", row.mnemonic)
-    if lds:
-        return int(lds[1])
-    if row.operands and widths:
-        return sum(widths) if row.latency == "lds_write" else max(widths)
-    if m:
-        n = int(next(x for x in m.groups() if x))
-        return n if n < 16 else max(1, n // 32)
-    return 1
+    if touched := shape(row):
+        return touched.dwords * (2 if "cmpswap" in row.mnemonic else 1)
+    m = re.search(r"dwordx(\d)|_x(2)|_b(\d+)|_[ui](64)|_f(64)", row.mnemonic)  # of a row made up from the name
+    n = int(next(x for x in m.groups() if x)) if m else 1
+    return n if n < 16 else max(1, n // 32)
 
 
 def _bytes(ins: Instruction, row: Row) -> int:
