@@ -178,6 +178,11 @@ EXERCISES = [
                 "LDS is not zero at first: rows of heads that do not exist are read too.",
             ),
             Wrong(
+                "if (i < 32 * heads) {\n  tile[i / 32][i % 32] = x[i];\n  __syncthreads();\n}\n"
+                "else tile[i / 32][i % 32] = 0;\ny[i] = tile[i % 16][i / 16];",
+                "A barrier is for all waves of the workgroup. Those with heads that do not exist never come to this one.",
+            ),
+            Wrong(
                 "if (i >= 32 * heads) return;\n" + TURNED,
                 "Threads that returned write no y, and the rows that they should have cleared are read.",
             ),
@@ -195,7 +200,7 @@ EXERCISES = [
         expect=lambda: [("passes", _passes())],
         wrong=[
             Wrong(1, "That is without conflicts: 64 lanes in 64 banks."),
-            Wrong(16, "That were 64 dwords from one row to the next. With 32, rows begin in two banks by turns."),
+            Wrong(16, "That would need rows 64 dwords apart. With 32, rows begin in two banks by turns."),
             Wrong(4, "A lane's bank is 32 * (l % 16) + l // 16, modulo 64: 8 values for 64 lanes."),
         ],
     ),
@@ -239,6 +244,11 @@ EXERCISES = [
         wrong=[
             Wrong(_lds(16, 0), "Q is read by QK only. The tile is read by QK and by PV."),
             Wrong(_lds(0, 4), "Rows that begin at a multiple of 8 bytes only: ds_write_b128 wants 16."),
+            Wrong(
+                _lds(8, 8),
+                "Nearly. A phase of ds_read_b128 is 8 rows of one slot and 8 others of the next one: of Q, 16 bytes a row "
+                "put some of these into the same banks (03_lds_usage).",
+            ),
             Wrong(_lds(16, 16), "Good for QK. PV reads rows that are 8 apart: 8 pads of 32 bytes are 256, the same banks again."),
             Wrong(_lds(64, 64), "That takes the room of the third workgroup."),
         ],
