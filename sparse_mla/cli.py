@@ -193,6 +193,11 @@ def _bench(args: argparse.Namespace) -> int:
 
     if args.what == "decode":
         return bench_decode(Path(args.out))
+    if args.what == "widgets":
+        from sparse_mla.widgets.bench import bench_widgets
+
+        _show(rows := bench_widgets(), args.json)
+        return 0 if all(row["ok"] for row in rows) else 1
     _show(bench_emulator(), args.json)
     return 0
 
@@ -376,8 +381,8 @@ def parser() -> argparse.ArgumentParser:
     isa.add_argument("kernel", nargs="?")
     isa.add_argument("--rows", action="store_true", help="list the instructions that the emulator knows instead")
     isa.add_argument("--coverage", action="store_true", help="count those that tests run and kernels use instead, by family")
-    bench = add("bench", _bench, "how fast the emulator is here, or the decode on the GPU of this machine")
-    bench.add_argument("what", choices=("emulator", "decode"))
+    bench = add("bench", _bench, "how fast the emulator is here, the widgets of the lessons, or the decode on this machine's GPU")
+    bench.add_argument("what", choices=("emulator", "widgets", "decode"))
     bench.add_argument("--on", choices=("gpu",), default="gpu", help="where decode runs (emulated times: `time`)")
     bench.add_argument(
         "--out", default=BENCH_FOLDER, metavar="FOLDER", help=f"CSV and manifest of decode (default {BENCH_FOLDER})"

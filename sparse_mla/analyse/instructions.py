@@ -72,7 +72,7 @@ class Sources:
     """Texts of source files: those that a recording carries, else ours, else what lies at that path on this machine."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
-        self.texts = dict(texts)
+        self.texts, self.lines = dict(texts), dict[str, list[str]]()
 
     def text(self, file: str) -> str:
         """All of it, "" where there is none."""
@@ -83,5 +83,7 @@ class Sources:
 
     def line(self, file: str, line: int) -> str:
         """One line without its indentation, "" where there is none."""
-        lines = self.text(file).splitlines()
+        if file not in self.lines:
+            self.lines[file] = self.text(file).splitlines()
+        lines = self.lines[file]
         return lines[line - 1].strip() if 0 < line <= len(lines) else ""

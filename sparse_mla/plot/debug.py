@@ -62,9 +62,10 @@ def _odd(values: NDArray[Any]) -> str:
 
 def _paint(fig: Any, axis: Any, values: NDArray[Any], extent: tuple[float, ...]) -> None:
     """The values in the middle 96% on a linear scale, what is beyond at its ends."""
-    fine = values[np.isfinite(values)].astype(np.float64)
+    finite = np.isfinite(values)
+    fine = values[finite].astype(np.float64)
     low, high = np.percentile(fine, (2, 98)) if fine.size else (0.0, 1.0)
-    shown = np.ma.masked_invalid(values.astype(np.float64))
+    shown = np.ma.array(np.where(finite, values, 0).astype(np.float64), mask=~finite)  # no infinity below the mask
     image = axis.imshow(shown, cmap=colormaps[MAGNITUDE].with_extremes(bad=GREY), vmin=low, vmax=high, aspect="auto",
                         extent=extent, interpolation="none")  # fmt: skip
     axis.grid(False)

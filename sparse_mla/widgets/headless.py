@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from IPython.core.getipython import get_ipython
@@ -45,7 +46,7 @@ def control(show: Callable[..., Any], override: bool | None = None, /, **setting
     words), or a line to type into.
 
     A setting is `name=(default, choices)`, or `name=(words, None)` for a line. What `show` refuses with an error of this package
-    is shown as its message. Running the cell again keeps what was chosen.
+    is shown as its message. Running the cell again keeps what was chosen. What was shown before comes back without a call.
     """
     for name, (default, choices) in settings.items():
         if choices is not None and default not in choices:
@@ -63,6 +64,7 @@ def control(show: Callable[..., Any], override: bool | None = None, /, **setting
 
     key = getattr(show, "__module__", ""), getattr(show, "__qualname__", ""), repr(settings)
     made: dict[str, Any] = {}
+    known = lru_cache(maxsize=32)(show)
     for name, (default, choices) in settings.items():
         left = _last.get(key, defaults)[name]
         look = {"description": name.replace("_", " "), "style": {"description_width": "9em"}, "value": left}
@@ -76,7 +78,7 @@ def control(show: Callable[..., Any], override: bool | None = None, /, **setting
     def update(**values: Any) -> None:
         _last[key] = values
         try:
-            display(show(**values))  # type: ignore[no-untyped-call]
+            display(known(**values))  # type: ignore[no-untyped-call]
         except SparseMlaError as problem:
             print(problem)
 

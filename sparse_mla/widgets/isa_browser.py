@@ -20,6 +20,7 @@ from sparse_mla.plot.change import compare_figure
 from sparse_mla.plot.debug import registers_figure
 from sparse_mla.plot.figure import Figure
 from sparse_mla.widgets.headless import control
+from sparse_mla.widgets.kernel_diff import start_triton
 from sparse_mla.widgets.page import Page
 
 CASE = Case.make(rows=1, main=128, extra=128)  # what is stepped through: eight tiles
@@ -53,6 +54,7 @@ def after(kernel: str, pc: int, wave: int = 0, register: str = "", kind: str = "
     count = last - first + 1
     shown = registers_figure(at, first, count, kind, m[1])
     values = at.read(f"{m[1]}{first}:{last + 1}/{kind}").reshape(count, 64, -1)
+    values = values.astype("f4") if kind == "f16" else values  # pandas compares f16 with what is beyond its range
     columns = {
         f"{m[1]}{first + i}" + f".{part}" * (values.shape[2] > 1): values[i, :, part]
         for i in range(count)
@@ -91,6 +93,7 @@ def isa_explorer(
     kind: str = "auto", *, static: bool | None = None,
 ) -> None:  # fmt: skip
     """Shows `isa_browser` with controls: menus of kernel and type, sliders of instruction and wave, lines to type into."""
+    start_triton(static)
     control(
         isa_browser, static, kernel=(kernel, KERNELS), line=(line, None), instruction=(instruction, range(64)),
         wave=(wave, range(8)), register=(register, None), kind=(kind, ("auto", *TYPES)),

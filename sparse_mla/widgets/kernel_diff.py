@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import textwrap
+from contextlib import suppress
 
 import pandas as pd
 
 from sparse_mla.analyse.ladder import STEPS, about, stored_times
-from sparse_mla.analyse.tile_code import BY, KERNELS, SPLIT, cost_table, source_diff, tile_difference
-from sparse_mla.errors import InputError
+from sparse_mla.analyse.tile_code import BY, KERNELS, SPLIT, cost_table, source_diff, tile_code, tile_difference
+from sparse_mla.errors import InputError, SparseMlaError
 from sparse_mla.plot.change import compare_figure
-from sparse_mla.widgets.headless import control
+from sparse_mla.widgets.headless import control, headless
 from sparse_mla.widgets.page import Page
 
 SOURCE = "a tile of 32 tokens and 16 heads, all waves, gfx950 emulator"
@@ -31,10 +32,18 @@ def kernel_diff(before: str = "base", after: str = "ladder/swizzle", by: str = "
     )
 
 
+def start_triton(static: bool | None) -> None:
+    """Counts Triton's tile where somebody is there: Triton takes 2 s to start, which no menu should."""
+    if not headless(static):
+        with suppress(SparseMlaError):  # without Triton the menu says so
+            tile_code("triton")
+
+
 def kernel_explorer(
     before: str = "base", after: str = "ladder/swizzle", by: str = "unit", phase: str = "all", *, static: bool | None = None
 ) -> None:
     """Shows `kernel_diff` with a menu for each of its arguments; static, for these only."""
+    start_triton(static)
     phases = ["all", "gather", "dequantise", "QK", "softmax", "PV", "barrier", "other"]
     kernels = {"before": (before, KERNELS), "after": (after, KERNELS)}
     control(kernel_diff, static, **kernels, by=(by, BY), phase=(phase, phases))

@@ -76,6 +76,21 @@ def test_live_control_follows_its_inputs(shown: list[Any]) -> None:
     assert shown == ["4 b", "2 b", "2 a"]
 
 
+def test_what_was_shown_before_comes_back_without_a_call(shown: list[Any]) -> None:
+    asked: list[int] = []
+
+    def count(rows: int) -> str:
+        asked.append(rows)
+        return f"{rows} rows"
+
+    control(count, False, rows=(1, [1, 2, 4]))
+    [rows, _] = shown.pop().children
+    for index in (1, 2, 1, 0):
+        rows.index = index
+    assert shown == ["1 rows", "2 rows", "4 rows", "2 rows", "1 rows"]
+    assert asked == [1, 2, 4]
+
+
 def refuse(words: str) -> str:
     if words != "right":
         raise InputError(f"{words}: not <this>")
