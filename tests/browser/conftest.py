@@ -157,6 +157,14 @@ class Live:
             self.page.evaluate(act + " return await window.jupyterapp.commands.execute('notebook:run-cell'); }")
             assert self.cell(number).locator("[data-mime-type*=error]").count() == 0, self.cell(number).inner_text()
 
+    def run_all(self) -> None:
+        """Run all cells; none may raise or warn."""
+        self.page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+        self.page.wait_for_selector("#jp-main-statusbar :text('| Idle')")
+        prompts = self.page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").all_inner_texts()
+        assert prompts == [f"[{n + 1}]:" for n in range(len(prompts))]
+        assert self.page.locator("[data-mime-type*='stderr'], [data-mime-type*='error']").all_inner_texts() == []
+
     def write(self, number: int, source: str) -> None:
         self.page.evaluate(f"source => {NOTEBOOK}.content.widgets[{number}].model.sharedModel.setSource(source)", source)
 
@@ -178,7 +186,10 @@ class Live:
         """A screenshot into the folder that SPARSE_MLA_SCREENSHOTS names, if it does."""
         if folder := os.environ.get("SPARSE_MLA_SCREENSHOTS"):
             Path(folder).mkdir(parents=True, exist_ok=True)
+            if element:  # all of it in view: what JupyterLab scrolls is not put together
+                self.page.set_viewport_size({"width": 1300, "height": 950 + round(element.bounding_box()["height"])})
             (element or self.page).screenshot(path=Path(folder) / f"{name}.png")
+            self.page.set_viewport_size({"width": 1300, "height": 950})
 
 
 @pytest.fixture(scope="session")

@@ -17,9 +17,7 @@ PRESENT = [number for number in EXPLORERS if [*(ROOT / "notebooks").glob(f"{numb
 
 def test_all_of_the_first_lesson_runs_and_judges(notebook: Open, accessible: Check) -> None:
     live = notebook("00")
-    live.page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
-    live.page.wait_for_selector(f".jp-Cell[data-windowed-list-index='{live.find('00.counts')}'] [role=status]")
-    assert live.page.locator("[data-mime-type*='stderr'], [data-mime-type*='error']").all_inner_texts() == []
+    live.run_all()
     live.keep("00")
 
     at = live.find("def relative_l2")
@@ -46,8 +44,8 @@ def test_all_of_the_first_lesson_runs_and_judges(notebook: Open, accessible: Che
 
 def test_lanes_are_clicked_and_walked_in_the_lane_map(notebook: Open, accessible: Check) -> None:
     live = notebook("02")
-    live.run(1, live.find("SHAPES[shape_name]"), at := live.find("lane_explorer(shape_name"))
-    cell = live.cell(at)
+    live.run_all()
+    cell = live.cell(at := live.find("lane_explorer(shape_name"))
     said, matrix = cell.locator(".lane-map-status"), cell.get_by_role("application", name="D, 16 by 16")
     assert "A[5][9]" in said.inner_text()
     matrix.click(position={"x": 9 * 9 + 4, "y": 5 * 9 + 4})
@@ -74,8 +72,8 @@ def test_lanes_are_clicked_and_walked_in_the_lane_map(notebook: Open, accessible
 
 def test_an_address_is_typed_into_the_bank_simulator(notebook: Open, accessible: Check) -> None:
     live = notebook("03")
-    live.run(1, live.find("access_figure, lds_explorer"), at := live.find("lds_explorer(instruction, address)"))
-    cell = live.cell(at)
+    live.run_all()
+    cell = live.cell(at := live.find("lds_explorer(instruction, address)"))
     picture, line = cell.locator("img"), cell.get_by_label("address")
     picture.wait_for()
     before = picture.get_attribute("src")
@@ -85,6 +83,9 @@ def test_an_address_is_typed_into_the_bank_simulator(notebook: Open, accessible:
     assert picture.get_attribute("src") != before
     assert "no bank is asked twice" in picture.get_attribute("alt")
     live.keep("03-lds", cell)
+    live.run(at)  # running the cell again keeps what was typed
+    cell.locator("img[alt*='at 16 * lane']").wait_for()
+    assert line.input_value() == "16 * lane"
     line.fill("16 * lanes")
     line.press("Enter")
     cell.get_by_text("lanes").wait_for()  # a message, not a traceback
@@ -97,9 +98,8 @@ def test_an_address_is_typed_into_the_bank_simulator(notebook: Open, accessible:
 @pytest.mark.parametrize("number", PRESENT)
 def test_sliders_of_the_explorers_answer_to_the_keyboard(notebook: Open, accessible: Check, number: str) -> None:
     live = notebook(number)
-    at = live.find(EXPLORERS[number])
-    live.run(1, at)
-    cell = live.cell(at)
+    live.run_all()
+    cell = live.cell(at := live.find(EXPLORERS[number]))
     picture = cell.locator("img").first
     picture.wait_for()
     sliders = cell.get_by_role("slider")
@@ -111,7 +111,38 @@ def test_sliders_of_the_explorers_answer_to_the_keyboard(notebook: Open, accessi
         live.page.wait_for_function(changed, arg=[picture.element_handle(), before])
         picture.wait_for()
         assert picture.get_attribute("alt") != text
+    kept = [slider.get_attribute("aria-valuetext") for slider in sliders.all()], picture.get_attribute("alt")
+    live.run(at)
+    picture.wait_for()
+    assert ([slider.get_attribute("aria-valuetext") for slider in sliders.all()], picture.get_attribute("alt")) == kept
     for theme in ("Light", "Dark"):
         live.theme(theme)
         live.keep(f"{number}-explorer-{theme.lower()}", cell)
+        accessible(live.page)
+
+
+MENUS = [  # picture, call of widgets, one of its menus, another choice in it, and words of the figure that follows
+    ("kernel-diff", "kernel_diff.kernel_explorer()", "phase", "QK", "base → ladder/swizzle, by unit, QK only"),
+    ("isa-browser", "isa_browser.isa_explorer(kind='u32')", "kind", "f32", "as f32 after `v_mfma_f32_16x16x32_bf16"),
+    ("triton-twin", "isa_browser.twin_explorer()", "beside", "product", "QK: product → triton, by mnemonic"),
+    ("device", "perf_explorer.device_explorer()", "kernel", "base", "base: 4 rows of 16 heads"),
+]
+
+
+def test_a_menu_changes_what_is_shown_and_running_again_keeps_it(notebook: Open, accessible: Check) -> None:
+    live = notebook([f"from sparse_mla.widgets import {call.split('.')[0]}\n{call}" for _, call, *_ in MENUS])
+    live.run_all()
+    for at, (_, _, control, choice, words) in enumerate(MENUS):
+        picture, menu = live.cell(at).locator("img"), live.cell(at).get_by_label(control, exact=True)
+        picture.wait_for()
+        assert words not in picture.get_attribute("alt")
+        menu.select_option(choice)
+        live.cell(at).locator(f"img[alt*='{words}']").wait_for()
+        live.run(at)
+        live.cell(at).locator(f"img[alt*='{words}']").wait_for()
+        assert menu.input_value() == choice
+    for theme in ("Light", "Dark"):
+        live.theme(theme)
+        for at, (picture, *_) in enumerate(MENUS):
+            live.keep(f"{picture}-{theme.lower()}", live.cell(at))
         accessible(live.page)
