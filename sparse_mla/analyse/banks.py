@@ -33,15 +33,13 @@ def bank_conflicts(launch: Launched) -> pd.DataFrame:
 def by_line(banks: pd.DataFrame) -> pd.DataFrame:
     """The same by source line and mnemonic, most conflicts of all first: means over accesses, `instructions` and `accesses`
     sums."""
-    means = ["phases", "conflicts", *BANKS]
-    weighted = banks.assign(**{str(name): banks[name] * banks.accesses for name in means}, instructions=1)
-    sums = (
-        weighted.groupby([*_WHAT, "does", "kind"], sort=False)[["instructions", "accesses", *map(str, means)]].sum().reset_index()
-    )
-    for name in means:
-        sums[name] = sums.pop(str(name)) / sums.accesses
-    order = (sums.conflicts * sums.accesses).sort_values(ascending=False, kind="stable").index
-    return sums.loc[order].reset_index(drop=True)
+    means, keys = ["phases", "conflicts", *BANKS], [*_WHAT, "does", "kind"]
+    whole = banks.assign(instructions=1)
+    whole[means] = banks[means].mul(banks.accesses, axis=0)
+    sums = whole.groupby(keys, sort=False)[["instructions", "accesses", *means]].sum()
+    sums = sums.sort_values("conflicts", ascending=False, kind="stable").reset_index()
+    sums[means] = sums[means].div(sums.accesses, axis=0)
+    return sums
 
 
 def totals(kernel: str, tiles: int = 4) -> dict[str, int]:

@@ -29,17 +29,9 @@ SHAPES = {  # what is timed, and in how many parts
     "1 row x 128 heads, 128 + 1024": (Case.make(heads=128, rows=1), (8,)),
 }
 SLACK = {  # percent, where a file says nothing yet
-    "VGPR": 3.0,
-    "AGPR": 3.0,
-    "LDS bytes": 0.0,
-    "spilled VGPR": 0.0,
-    "spilled SGPR": 0.0,
-    "scratch bytes": 0.0,
-    "wave instructions": 0.5,
-    "LDS cycles": 0.5,
-    "LDS conflict cycles": 0.5,
-    "microseconds": 2.0,
-}
+    "VGPR": 3.0, "AGPR": 3.0, "LDS bytes": 0.0, "spilled VGPR": 0.0, "spilled SGPR": 0.0, "scratch bytes": 0.0,
+    "wave instructions": 0.5, "LDS cycles": 0.5, "LDS conflict cycles": 0.5, "microseconds": 2.0,
+}  # fmt: skip
 _TILES = 8
 _KEY = ["kernel", "of", "figure"]
 

@@ -43,11 +43,10 @@ def paired(before: Recording, after: Recording) -> pd.DataFrame:
 def compare_launches(before: Recording, after: Recording) -> pd.DataFrame:
     """Durations. Columns: kernel, before, after, difference (ns), ratio, unit, kind_before, kind_after."""
     times = [(one["dispatches"].end - one["dispatches"].start).set_axis(one["dispatches"].dispatch) for one in (before, after)]
-    rows = [
-        (pair.kernel, times[0].get(pair.before, 0), times[1].get(pair.after, 0)) for pair in paired(before, after).itertuples()
-    ]
-    frame = pd.DataFrame(rows, columns=["kernel", "before", "after"]).assign(unit="ns")
-    return _told(frame, before.kind("dispatches"), after.kind("dispatches"))
+    frame = paired(before, after)
+    for name, side in zip(("before", "after"), times, strict=True):
+        frame[name] = [side.get(dispatch, 0) for dispatch in frame[name]]
+    return told(frame.assign(unit="ns"), before.kind("dispatches"), after.kind("dispatches"))
 
 
 def compare_counters(before: Recording, after: Recording) -> pd.DataFrame:
@@ -62,7 +61,7 @@ def compare_counters(before: Recording, after: Recording) -> pd.DataFrame:
     frame = pd.concat(parts, ignore_index=True).rename(columns={"value_before": "before", "value_after": "after"})
     frame["unit"] = [COUNTERS[name].unit if name in COUNTERS else "" for name in frame.name]
     kinds = frame.pop("kind_before"), frame.pop("kind_after")
-    frame = _told(frame[["kernel", "name", "before", "after", "unit"]], *kinds)
+    frame = told(frame[["kernel", "name", "before", "after", "unit"]], *kinds)
     larger, smaller = frame[["before", "after"]].max(axis=1), frame[["before", "after"]].min(axis=1)
     far = (larger / smaller.where(smaller > 0)).fillna((larger > 0) * float("inf"))  # one from nothing is infinitely far
     return frame.assign(far=far).sort_values("far", ascending=False, kind="stable", ignore_index=True).drop(columns="far")
@@ -93,8 +92,7 @@ def compare_time(before: Recording, after: Recording, by: str = "line") -> pd.Da
     frame = sums.reindex(columns=["before", "after"], fill_value=0.0).reset_index().drop(columns="row", errors="ignore")
     frame.columns.name = None
     frame = frame.assign(unit="cycles of all waves" if whole else "cycles of a wave")
-    made = _told(frame, before.kind("instructions", "latency"), after.kind("instructions", "latency"))
-    return made.loc[made.difference.abs().sort_values(ascending=False, kind="stable").index].reset_index(drop=True)
+    return largest_first(told(frame, before.kind("instructions", "latency"), after.kind("instructions", "latency")))
 
 
 def _align(before: pd.DataFrame, after: pd.DataFrame) -> None:
@@ -107,8 +105,13 @@ def _align(before: pd.DataFrame, after: pd.DataFrame) -> None:
     before["row"], after["row"], after["text"] = range(len(a)), row, text
 
 
-def _told(frame: pd.DataFrame, before: str | pd.Series, after: str | pd.Series) -> pd.DataFrame:
-    """With difference, ratio and kinds."""
+def largest_first(frame: pd.DataFrame) -> pd.DataFrame:
+    """By the size of the difference."""
+    return frame.sort_values("difference", key=lambda x: -x.abs(), kind="stable", ignore_index=True)
+
+
+def told(frame: pd.DataFrame, before: str | pd.Series, after: str | pd.Series) -> pd.DataFrame:
+    """A frame of before, after and unit with difference, ratio and kinds."""
     unit = frame.pop("unit")
     ratio = frame.after / frame.before.where(frame.before != 0)
     return frame.assign(difference=frame.after - frame.before, ratio=ratio, unit=unit, kind_before=before, kind_after=after)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from sparse_mla.files import source_file
+from sparse_mla.analyse.instructions import Sources
 
 UNITS = ("MFMA", "VALU", "LDS", "VMEM", "SALU", "SMEM", "WAIT", "BARRIER", "BRANCH")
 
@@ -38,11 +38,5 @@ def hottest_lines(counts: pd.DataFrame, n: int = 10) -> pd.DataFrame:
     """The `n` source lines with most wave instructions: file (under csrc/), line, count, share of all, and the line's text."""
     lines = counts.groupby(["file", "line"], as_index=False)["count"].sum()
     lines["share"] = lines["count"] / lines["count"].sum()
-    lines = lines.nlargest(n, "count").reset_index(drop=True)
-
-    def text(file: str, line: int) -> str:
-        path = source_file(file)
-        known = path.read_text().splitlines() if path.is_file() else []  # a few instructions belong to no line
-        return known[line - 1].strip() if 0 < line <= len(known) else ""
-
-    return lines.assign(source=[text(row.file, int(row.line)) for row in lines.itertuples()])
+    lines, sources = lines.nlargest(n, "count").reset_index(drop=True), Sources({})
+    return lines.assign(source=[sources.line(row.file, int(row.line)) for row in lines.itertuples()])

@@ -21,12 +21,13 @@ def hot_lines(frame: pd.DataFrame, by: str = "time", n: int = 10) -> pd.DataFram
 
     Columns: kernel, phase, file, line, source, share, of (what of), kind, the numbers, main (largest cause), inferred.
     """
-    return _top(_sums(frame, ["kernel", "phase", "file", "line", "source"], by), by, n)
+    return _sums(frame, ["kernel", "phase", "file", "line", "source"], by).nlargest(n, by).reset_index(drop=True)
 
 
 def hot_instructions(frame: pd.DataFrame, by: str = "time", n: int = 10) -> pd.DataFrame:
     """The `n` static instructions with most of `by`; columns as of hot_lines, with pc, text and unit."""
-    return _top(_sums(frame, ["kernel", "pc", "text", "unit", "phase", "file", "line", "source"], by), by, n)
+    keys = ["kernel", "pc", "text", "unit", "phase", "file", "line", "source"]
+    return _sums(frame, keys, by).nlargest(n, by).reset_index(drop=True)
 
 
 def phase_split(frame: pd.DataFrame, by: str = "time") -> pd.DataFrame:
@@ -62,7 +63,3 @@ def _sums(frame: pd.DataFrame, keys: list[str], by: str) -> pd.DataFrame:
     if causes := [cause for cause in CAUSES if cause in sums]:
         sums["main"], sums["inferred"] = sums[causes].idxmax(axis=1), frame.inferred.iloc[0]
     return sums
-
-
-def _top(sums: pd.DataFrame, by: str, n: int) -> pd.DataFrame:
-    return sums.nlargest(n, by).reset_index(drop=True)

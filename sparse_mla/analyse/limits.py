@@ -22,7 +22,7 @@ def device_of(recording: Recording) -> Device:
     known."""
     arch = str(recording.manifest.device.get("arch", ""))
     if arch not in DEVICES:
-        raise InputError(f"the recording's device has arch {arch!r}; known are {', '.join(DEVICES)}: give device=device(...)")
+        raise InputError(f"the recording's device has arch {arch!r}; known are {', '.join(DEVICES)}: give on=device(...)")
     return device(DEVICES[arch])
 
 
@@ -33,9 +33,8 @@ def occupancy(recording: Recording, on: Device | None = None) -> pd.DataFrame:
     needs (of one workgroup), has (a CU; of VGPRs a lane of a SIMD), unit, workgroups, waves (of a CU), limits (True for the
     scarcest), kind; and the row `reached`: mean waves of a CU, where counters tell."""
     on = on or device_of(recording)
-    of, rows = on.cycles, []
-    cus = of("xcds") * of("ses") * of("cus")
-    known = derive(recording, _chip(on)) if len(recording["counters"]) else pd.DataFrame({"metric": [], "dispatch": []})
+    of, chip, rows = on.cycles, _chip(on), []
+    known = derive(recording, chip) if len(recording["counters"]) else pd.DataFrame({"metric": [], "dispatch": []})
     for d in recording["dispatches"].to_dict("records"):
         if missing := [name for name in ("grid_x", "workgroup_x", "lds", "vgpr") if name not in d]:
             raise InputError(f"the launches of this recording do not say {', '.join(missing)}; a kernel trace does")
@@ -44,8 +43,8 @@ def occupancy(recording: Recording, on: Device | None = None) -> pd.DataFrame:
         vgprs = -(-d["vgpr"] // 4) * 4 + agpr if agpr else d["vgpr"]
         room = limits(vgprs, waves, d["lds"], on)
         uses = {"waves": (waves, 4 * of("wave_slots"), "waves"), "VGPRs": (vgprs, of("vgprs"), "of a lane"),
-                "LDS": (d["lds"], of("lds_bytes"), "bytes"), "grid": (1, -(-groups // cus), "workgroups")}  # fmt: skip
-        room["grid"] = -(-groups // cus)
+                "LDS": (d["lds"], of("lds_bytes"), "bytes"), "grid": (1, -(-groups // chip.cus), "workgroups")}  # fmt: skip
+        room["grid"] = -(-groups // chip.cus)
         least = min(room.values())
         first = next(name for name in ("waves", "VGPRs", "LDS", "grid") if room.get(name) == least)
         here = (d["dispatch"], d["kernel"])
@@ -62,13 +61,8 @@ def utilisation(recording: Recording, chip: Chip | None = None) -> pd.DataFrame:
     known = derive(recording, chip)
     used = known.metric.str.endswith("of peak") & (known.value > 0)
     found = known[known.metric.isin(BUSY) | used]
-    order = {name: i for i, name in enumerate(BUSY)}
-    return found.sort_values(
-        ["dispatch", "metric"],
-        key=lambda x: x.map(order).fillna(-1) if x.name == "metric" else x,
-        kind="stable",
-        ignore_index=True,
-    )
+    order = found.metric.map({name: i for i, name in enumerate(BUSY)}).fillna(-1)
+    return found.assign(order=order).sort_values(["dispatch", "order"], kind="stable", ignore_index=True).drop(columns="order")
 
 
 def roofs(on: Device) -> pd.DataFrame:
@@ -76,18 +70,16 @@ def roofs(on: Device) -> pd.DataFrame:
 
     Bandwidths of levels are those of the whole chip at its shader clock: LDS two ports of a CU, L1 its address unit, L2
     what it fills into every CU. Matrix peaks are those of the counters' formulae."""
-    cus = on.cycles("xcds") * on.cycles("ses") * on.cycles("cus")
-    rows = []
+    cus, ends = _chip(on).cus, (on, on.low(), on.high())
+    found: list[tuple[str, str, list[float], str]] = []
     for name, key, times in (("LDS", "lds_bytes_per_clock", 2), ("L1", "address_bytes", 1), ("L2", "fill_bytes", 1)):
-        ends = [end.value(key) * times * cus * end.value("clock") for end in (on, on.low(), on.high())]
-        rows.append((name, "B/s", ends[0], min(ends), max(ends), on.constants[key].source))
+        found.append((name, "B/s", [end.value(key) * times * cus * end.value("clock") for end in ends], on.constants[key].source))
     for name, key in (("MALL", "mall_bandwidth"), ("HBM", "hbm_bandwidth")):
-        constant = on.constants[key]
-        rows.append((name, "B/s", constant.value, constant.low, constant.high, constant.source))
-    clocks = [end.value("clock") for end in (on, on.low(), on.high())]
+        found.append((name, "B/s", [end.value(key) for end in ends], on.constants[key].source))
     for kind, flop in MFMA_PEAKS.get(on.arch, {}).items():
-        ends = [flop * cus * clock for clock in clocks]
-        rows.append((f"MFMA {kind}", "FLOP/s", ends[0], min(ends), max(ends), "FLOP of a CU in a clock: counters' formulae"))
+        peak = [flop * cus * end.value("clock") for end in ends]
+        found.append((f"MFMA {kind}", "FLOP/s", peak, "FLOP of a CU in a clock: counters' formulae"))
+    rows = [(*what, at[0], min(at), max(at), source) for *what, at, source in found]
     return pd.DataFrame(rows, columns=["roof", "unit", "value", "low", "high", "source"])
 
 
@@ -110,10 +102,7 @@ def roofline(recording: Recording, on: Device | None = None) -> pd.DataFrame:
         d, mine = dispatches.loc[row.dispatch], mops[mops.dispatch == row.dispatch]
         ns, flop = float(d.end - d.start), 512 * float(mine.value.sum())
         types = [name.rsplit("_", 1)[-1] for name in mine.name]
-        peak = min(
-            (roof[f"MFMA {x}"] for x in types if f"MFMA {x}" in roof),
-            default=roof[[x.startswith("MFMA") for x in roof.index]].max(),
-        )
+        peak = roof.get([f"MFMA {x}" for x in types if f"MFMA {x}" in roof] or roof.filter(like="MFMA").nlargest(1).index).min()
         level = LEVELS[row.level]
         kind = recording.kind("dispatches")
         rows.append(
@@ -121,22 +110,8 @@ def roofline(recording: Recording, on: Device | None = None) -> pd.DataFrame:
              row.bytes / ns * 1e9, row.bytes / ns * 1e9 / roof[level], " ".join(types), peak, flop / ns * 1e9 / peak,
              "modelled" if "modelled" in (kind, row.kind) else kind)
         )  # fmt: skip
-    names = [
-        "dispatch",
-        "kernel",
-        "level",
-        "flop",
-        "bytes",
-        "ns",
-        "low",
-        "high",
-        "intensity",
-        "rate",
-        "bandwidth",
-        "share",
-        "matrix",
-    ]
-    return pd.DataFrame(rows, columns=[*names, "peak", "of_peak", "kind"])
+    names = "dispatch kernel level flop bytes ns low high intensity rate bandwidth share matrix peak of_peak kind"
+    return pd.DataFrame(rows, columns=names.split())
 
 
 def _chip(on: Device) -> Chip:

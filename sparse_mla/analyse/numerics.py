@@ -22,6 +22,7 @@ from sparse_mla.kernels.catalogue import Partials, kernel_named
 from sparse_mla.kernels.compare import compare
 from sparse_mla.kernels.inputs import DecodeInputs, Segment
 from sparse_mla.kernels.reference import reference, valid_tokens
+from sparse_mla.record.store import table
 
 FILE = "emulated/numerics.csv"
 SPLITS = (1, 2, 4, 8, 16)
@@ -157,7 +158,7 @@ def _rows(name: str, splits: tuple[int, ...]) -> Iterator[dict[str, object]]:
 
 def stored() -> pd.DataFrame:
     """The table of profiles/, with the columns of `measure`."""
-    return pd.read_csv(folder("profiles") / FILE, comment="#")
+    return table(FILE)
 
 
 if __name__ == "__main__":

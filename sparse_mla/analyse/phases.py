@@ -13,18 +13,8 @@ from collections.abc import Callable, Iterator
 
 import pandas as pd
 
-PHASES = (
-    "load q",
-    "gather",
-    "dequantise",
-    "QK",
-    "softmax",
-    "PV",
-    "barrier",
-    "store",
-    "merge",
-    "other",
-)  # of our kernels, in order
+# Of our kernels, in order.
+PHASES = ("load q", "gather", "dequantise", "QK", "softmax", "PV", "barrier", "store", "merge", "other")
 _MARK = re.compile(r"(?://|#)\s*phase:\s*(.*?)\s*$")
 _CALL = re.compile(r"(\S.*?):(\d+)(?: -> |$)")
 

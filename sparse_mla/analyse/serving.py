@@ -20,6 +20,7 @@ from sparse_mla.execute.published import published
 from sparse_mla.execute.timing import time_kernel
 from sparse_mla.files import folder
 from sparse_mla.kernels.case import Case, attended
+from sparse_mla.record.store import table
 
 LAYERS = {"csa": 30, "hca": 31}
 HEADS = 16  # of a GPU, of eight
@@ -33,18 +34,14 @@ _HEAD = """# Microseconds of a decode of one layer of V4-Pro on an MI355X, 16 he
 _POINT = ["workload", "concurrency"]
 
 
-def _table(name: str) -> pd.DataFrame:
-    return pd.read_csv(folder("profiles") / name, comment="#")
-
-
 def gains() -> pd.DataFrame:
     """The published points: workload, input, output (tokens of a request), concurrency, before, after (total tok/s), gain
     (percent), step_before, step_after, saved (ms), least_share (percent of the time before: 1 - 1/g), kind.
 
     A step is the mean time in which every request gets a token: concurrency * (input + output) / output / throughput. Reading
     the inputs is in it, so it is longer than a decode step alone."""
-    table = _table("published/serving.csv")
-    found = table[(table.metric == "total token throughput") & table.input.notna()].reset_index(drop=True)
+    every = table("published/serving.csv")
+    found = every[(every.metric == "total token throughput") & every.input.notna()].reset_index(drop=True)
     found = found.astype({"input": int, "output": int, "concurrency": int})
     per_step = 1000 * found.concurrency * (found.input + found.output) / found.output
     steps = {"step_before": per_step / found.before, "step_after": per_step / found.after}
@@ -88,7 +85,7 @@ def model_times() -> pd.DataFrame:
 
 def layer_times() -> pd.DataFrame:
     """The stored modelled times, columns as of `model_times`."""
-    return _table(FILE)
+    return table(FILE)
 
 
 def attention() -> pd.DataFrame:
@@ -154,10 +151,10 @@ def arithmetic() -> str:
 
 def hidden(points: pd.DataFrame) -> list[str]:
     """What one number for the gains does not say, in sentences with their numbers; `points` as of `gains`."""
-    table, trace, accuracy = (_table(f"published/{name}.csv") for name in ("serving", "shares", "gsm8k"))
+    every, trace, accuracy = (table(f"published/{name}.csv") for name in ("serving", "shares", "gsm8k"))
     least, most, heaviest = (points.loc[i] for i in (points.gain.idxmin(), points.gain.idxmax(), points.before.idxmax()))
-    rebased = table[(table.workload == "rebased") & (table.metric == "output token throughput")]
-    (mtp,) = table[table.mtp == "yes"].itertuples()
+    rebased = every[(every.workload == "rebased") & (every.metric == "output token throughput")]
+    (mtp,) = every[every.mtp == "yes"].itertuples()
     whole, split = (published(f"triton-{name}") for name in ("first", "split"))
     in_trace = trace.share[trace.part.isin(["partial", "reduce"])].sum()
     read = heaviest.input / (heaviest.input + heaviest.output)

@@ -14,6 +14,7 @@ from functools import lru_cache
 
 import pandas as pd
 
+from sparse_mla.analyse.compare import largest_first, told
 from sparse_mla.analyse.instructions import Sources, instructions
 from sparse_mla.analyse.ladder import EXTRA, STEPS, costs, traced
 from sparse_mla.errors import InputError
@@ -59,10 +60,7 @@ def tile_difference(before: str, after: str, by: str = "unit", phase: str = "") 
         sides.append(code.hit.groupby(names).sum())
     both = pd.DataFrame(dict(zip(("before", "after"), sides, strict=True))).fillna(0.0).rename_axis("name").reset_index()
     both = both[(both.before > 0) | (both.after > 0)].assign(kernel=f"{before} → {after}", unit="wave instructions a tile")
-    both["difference"] = both.after - both.before
-    both["ratio"] = both.after / both.before.where(both.before > 0)
-    order = both.difference.abs().sort_values(ascending=False, kind="stable").index
-    return both.loc[order].reset_index(drop=True).assign(kind_before="emulated", kind_after="emulated")
+    return largest_first(told(both, "emulated", "emulated"))
 
 
 def cost_table(*kernels: str) -> pd.DataFrame:

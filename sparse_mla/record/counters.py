@@ -215,21 +215,12 @@ class Chip:
         return cls(str(device["arch"]), int(device["xcds"]), int(device["cus"]), float(device["mhz"]))
 
 
-def metrics(counters: Mapping[str, float], chip: Chip, ns: float) -> dict[str, float]:
-    """Every metric whose counters are there, by name, of one dispatch that took `ns` nanoseconds."""
-    return {metric.name: metric.value(_names(counters, chip, ns)) for metric in _possible(counters, chip)}
-
-
-def _names(counters: Mapping[str, float], chip: Chip, ns: float) -> dict[str, float]:
-    known = {"T": ns, "XCD": chip.xcds, "CU": chip.cus, "SIMD": chip.simds, "MHZ": chip.mhz}
+def metrics(counters: Mapping[str, float], chip: Chip, ns: float) -> list[tuple[Metric, float]]:
+    """Every metric whose counters are there, with its value, of one dispatch that took `ns` nanoseconds."""
+    known = {**counters, "T": ns, "XCD": chip.xcds, "CU": chip.cus, "SIMD": chip.simds, "MHZ": chip.mhz}
     if "GRBM_GUI_ACTIVE" in counters:
         known["X"] = counters["GRBM_GUI_ACTIVE"] / chip.xcds
-    return {**counters, **known}
-
-
-def _possible(counters: Mapping[str, float], chip: Chip) -> list[Metric]:
-    known = _names(counters, chip, 1)
-    return [m for m in METRICS if m.arch in ("*", chip.arch) and m.names <= known.keys()]
+    return [(m, m.value(known)) for m in METRICS if m.arch in ("*", chip.arch) and m.names <= known.keys()]
 
 
 def derive(recording: Recording, chip: Chip | None = None) -> pd.DataFrame:
@@ -242,8 +233,8 @@ def derive(recording: Recording, chip: Chip | None = None) -> pd.DataFrame:
         mine = recording["counters"][recording["counters"].dispatch == d.dispatch]
         counters, kinds = dict(zip(mine.name, mine.value, strict=True)), dict(zip(mine.name, mine.kind, strict=True))
         kinds |= {"T": recording.kind("dispatches"), "X": kinds.get("GRBM_GUI_ACTIVE", "")}
-        for m in _possible(counters, chip):
+        for m, value in metrics(counters, chip, d.end - d.start):
             used = {kinds[name] for name in m.names if name in kinds}
             kind = next((k for k in ("modelled", "emulated", "published") if k in used), "measured")
-            rows.append((d.dispatch, d.kernel, m.name, m.unit, m.value(_names(counters, chip, d.end - d.start)), kind, m.formula))
+            rows.append((d.dispatch, d.kernel, m.name, m.unit, value, kind, m.formula))
     return pd.DataFrame(rows, columns=["dispatch", "kernel", "metric", "unit", "value", "kind", "formula"])

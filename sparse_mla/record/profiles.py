@@ -56,7 +56,7 @@ def _entry(path: Path, tools: dict[Path, dict[str, Any]]) -> dict[str, Any] | No
         said, holds = one.kind("dispatches"), f"{one.manifest.kernel} on {one.manifest.case.get('name', '?')}: {us:.1f} us"
         path = path.parent
     elif path.suffix == ".csv":
-        (said, about), rows = described(path), table(path)
+        (said, about), rows = described(path), store.table(path)
         if rows.empty:
             raise RecordingError("it has no rows")
         sourced = ("source" in rows and rows.source.notna().all()) or "Source: " in path.read_text()
@@ -89,19 +89,11 @@ def _of_tools() -> dict[Path, dict[str, Any]]:
     return {place / name: about for place, given in of_files.items() for name, about in given.items() if "tool" in about}
 
 
-def table(path: Path) -> pd.DataFrame:
-    """A CSV table. Raises RecordingError, naming it, where it is not one."""
-    try:
-        return pd.read_csv(path, comment="#")
-    except (ValueError, OSError) as problem:  # pandas' own errors are ValueErrors
-        raise RecordingError(f"{path} is not a table: {problem}") from None
-
-
 def described(path: Path) -> tuple[str, str]:
     """The kinds of a table's numbers and what they are: from its column `kind` and the comments at its head, or from the manifest
     beside it. Raises RecordingError where none says the kind."""
     head = [line.removeprefix("# ") for line in path.read_text().splitlines() if line.startswith("# ")]
-    beside, rows = path.parent / "manifest.json", table(path)
+    beside, rows = path.parent / "manifest.json", store.table(path)
     given = json.loads(beside.read_text()).get(path.name, {}) if beside.is_file() else {}
     said = [line.split()[1].rstrip(".,;") for line in head if line.startswith("kind: ")] or [given.get("kind", "")]
     kinds = set(rows.kind) if "kind" in rows else set(said)

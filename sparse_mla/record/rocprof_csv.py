@@ -12,10 +12,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from sparse_mla.record.from_csv import read
+from sparse_mla.record.from_csv import read as read
 from sparse_mla.record.schema import Recording, marked
-
-__all__ = ["read", "write"]
 
 # Columns of the files that are written, and the column of `dispatches` or `counters` behind each; `=...` is fixed.
 _SHARED = """

@@ -18,22 +18,7 @@ import numpy as np
 import pandas as pd
 
 from sparse_mla.errors import RecordingError
-from sparse_mla.gfx950.timing.model import CAUSES
-
-__all__ = [
-    "CATEGORIES",
-    "CAUSES",
-    "FORMAT",
-    "KINDS",
-    "TABLES",
-    "Column",
-    "Manifest",
-    "Recording",
-    "Skipped",
-    "Skips",
-    "Table",
-    "same",
-]
+from sparse_mla.gfx950.timing.model import CAUSES as CAUSES
 
 FORMAT = 1
 REASONS = 1000  # that a report tells apart
@@ -459,8 +444,3 @@ def joined(parts: list[pd.DataFrame], missing: int | None = None) -> pd.DataFram
         c for c in dict.fromkeys(c for part in parts for c in part) if missing is not None or all(c in part for part in parts)
     ]
     return pd.concat([part.reindex(columns=shared, fill_value=missing) for part in parts], ignore_index=True)
-
-
-def same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
-    """True where two frames of one table have equal columns and rows, in order; NaN equals NaN."""
-    return list(a) == list(b) and len(a) == len(b) and a.reset_index(drop=True).equals(b.reset_index(drop=True))

@@ -85,9 +85,17 @@ def kept(kernel: str, case: str, device: str = "mi355x") -> Recording:
     return load(path)
 
 
-def _arrays(table: Table, frame: pd.DataFrame) -> dict[str, np.ndarray]:
+def table(path: str | Path) -> pd.DataFrame:
+    """A CSV table of the repository, by its path below profiles/. Raises RecordingError, naming it, where it is not one."""
+    try:
+        return pd.read_csv(profiles("profiles") / path, comment="#")
+    except (ValueError, OSError) as problem:  # pandas' own errors are ValueErrors
+        raise RecordingError(f"{path} is not a table: {problem}") from None
+
+
+def _arrays(of: Table, frame: pd.DataFrame) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
-    for column in table.columns:
+    for column in of.columns:
         if column.name not in frame:
             continue
         if column.dtype != "text":
@@ -101,7 +109,7 @@ def _arrays(table: Table, frame: pd.DataFrame) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _read(table: Table, path: Path) -> pd.DataFrame:
+def _read(of: Table, path: Path) -> pd.DataFrame:
     try:
         with zipfile.ZipFile(path) as file:
             if (size := sum(info.file_size for info in file.infolist())) > LIMIT:
@@ -122,7 +130,7 @@ def _read(table: Table, path: Path) -> pd.DataFrame:
             columns[name] = _texts(name, arrays, path) if f"{name}#bytes" in arrays else values
     if len({len(values) for values in columns.values()}) > 1:
         raise RecordingError(f"{path}: its columns differ in length")
-    return table.frame(columns, str(path))
+    return of.frame(columns, str(path))
 
 
 def _texts(name: str, arrays: dict[str, np.ndarray], path: Path) -> Any:

@@ -1,23 +1,15 @@
 """Everything on a recording of the base kernel, executed and modelled here: frames agree with each other and with the run."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 
-from sparse_mla.analyse.compare import compare_counters, compare_launches, compare_time
 from sparse_mla.analyse.hot import hot_instructions, hot_lines, phase_split
 from sparse_mla.analyse.instructions import instructions
-from sparse_mla.analyse.limits import device_of, occupancy, roofline, roofs, utilisation
+from sparse_mla.analyse.limits import occupancy, roofline
 from sparse_mla.analyse.timeline import spans, timeline, wave_split
 from sparse_mla.analyse.traffic import levels, traffic
 from sparse_mla.execute import run
 from sparse_mla.kernels.case import Case
-from sparse_mla.plot.change import compare_figure
-from sparse_mla.plot.hot import hot_figure, phases_figure
-from sparse_mla.plot.limits import occupancy_figure, roofline_figure, utilisation_figure
-from sparse_mla.plot.memory import levels_figure
-from sparse_mla.plot.timeline import timeline_figure
 from sparse_mla.record.from_emulator import record
 from sparse_mla.record.schema import CAUSES, Recording
 from sparse_mla.widgets.timeline import pack
@@ -91,26 +83,3 @@ def test_occupancy_is_what_the_model_reached(recording: Recording) -> None:
     assert partial.workgroups["LDS"] == 3
     assert partial.limits["grid"]  # 4 workgroups
     assert 0 < partial.waves["reached"] < 4
-
-
-def test_figures_of_all_of_it(recording: Recording) -> None:
-    frame = instructions(recording)
-    words: Any = {"title": "t", "source": "base"}
-    figures = [
-        hot_figure(hot_lines(frame), **words),
-        hot_figure(hot_instructions(frame, "stall"), **words),
-        phases_figure(phase_split(frame), **words),
-        timeline_figure(timeline(recording), kind="modelled", **words),
-        occupancy_figure(occupancy(recording), **words),
-        utilisation_figure(utilisation(recording), **words),
-        roofline_figure(roofline(recording), roofs(device_of(recording)), **words),
-        levels_figure(levels(recording), **words),
-        compare_figure(compare_time(recording, recording, "phase"), **words),
-        compare_figure(compare_counters(recording, recording), **words),
-        compare_figure(compare_launches(recording, recording), **words),
-    ]
-    for figure in figures:
-        assert figure.kind == "modelled"
-        assert figure.png.startswith(b"\x89PNG")
-        assert len(figure.png) < 250_000
-        assert len(figure.text) > 100

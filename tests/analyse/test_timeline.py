@@ -10,18 +10,8 @@ from sparse_mla.record.schema import CAUSES
 from tests.analyse.samples import recording
 
 WAVES = pd.DataFrame(
-    {
-        "dispatch": 0,
-        "wave": [0, 1],
-        "se": 2,
-        "cu": 1,
-        "simd": [0, 3],
-        "slot": [5, 0],
-        "id": 0,
-        "begin": [100, 96],
-        "end": [160, 120],
-    }
-)
+    [(0, 0, 5, 100, 160), (1, 3, 0, 96, 120)], columns=["wave", "simd", "slot", "begin", "end"]
+).assign(dispatch=0, se=2, cu=1, id=0)  # fmt: skip
 EVENTS = pd.DataFrame(  # wave, time, stall, duration, pc
     [(1, 96, 8, 12, 0), (1, 108, 12, 12, 1), (0, 100, 0, 4, 0), (0, 104, 32, 32, 1), (0, 140, 0, 4, 2), (0, 142, 6, 10, 4)],
     columns=["wave", "time", "stall", "duration", "pc"],

@@ -51,6 +51,12 @@ def test_counters_of_several_units_are_compared_in_per_cent() -> None:
     assert figure.kind == "emulated"
 
 
+def test_launches_are_named_by_their_kernels() -> None:
+    launches = TIME.drop(columns="phase").assign(kernel=["partial", "reduce", "other"], unit="ns")
+    figure = compare_figure(launches, title="t", source="s")
+    assert "most is added by reduce (+200), most is saved by partial (-600)" in figure.finding.lower()
+
+
 def test_scenarios_with_their_bands() -> None:
     figure = what_if_figure(SCENARIOS, title="t", source="s")
     assert figure.finding == "20.00 us as it is; of these, 'no conflicts' would be fastest: 15.00 us (-25.0 %)."

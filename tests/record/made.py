@@ -40,6 +40,11 @@ RUNS = {
 }  # fmt: skip
 
 
+def same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
+    """True where two frames of one table have equal columns and rows, in order; NaN equals NaN."""
+    return list(a) == list(b) and len(a) == len(b) and a.reset_index(drop=True).equals(b.reset_index(drop=True))
+
+
 def made(**manifest: Any) -> Recording:
     """The recording; `manifest` changes fields of its manifest."""
     events, waves, instructions = [], [], []

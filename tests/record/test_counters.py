@@ -1,16 +1,22 @@
 import math
+from collections.abc import Mapping
 
 import pandas as pd
 import pytest
 
 from sparse_mla.errors import InputError
 from sparse_mla.gfx950.timing.counters import RULES, per_instruction
-from sparse_mla.record.counters import COUNTERS, MFMA_PEAKS, Chip, derive, metrics
+from sparse_mla.record import counters as module
+from sparse_mla.record.counters import COUNTERS, MFMA_PEAKS, Chip, derive
 from sparse_mla.record.schema import Manifest, Recording
 from tests.record import samples
 from tests.record.made import made
 
 MI355X = Chip("gfx950", 8, 256, 2400)
+
+
+def metrics(counters: Mapping[str, float], chip: Chip, ns: float) -> dict[str, float]:
+    return {metric.name: value for metric, value in module.metrics(counters, chip, ns)}
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,10 @@ from sparse_mla.errors import RecordingError
 from sparse_mla.files import PACKAGE
 from sparse_mla.plot.limits import utilisation_figure
 from sparse_mla.record import att, chrome, formats, inputs, rocpd, rocprof_csv, store, tabular
-from sparse_mla.record.schema import CAUSES, Manifest, Recording, Skipped, same
+from sparse_mla.record.schema import CAUSES, Manifest, Recording, Skipped
 from tests.record import foreign, samples
 from tests.record.foreign import KERNEL, REDUCE
-from tests.record.made import DEVICE, made
+from tests.record.made import DEVICE, made, same
 
 LAUNCH = {"dispatch": 1, "kernel": KERNEL, "start": 600, "end": 977, "lds": 82176, "vgpr": 128, "agpr": 4, "sgpr": 64, "agent": 2}
 # format: rows of each table, the first dispatch, device, reasons why something was left out.

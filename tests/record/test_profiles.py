@@ -35,14 +35,14 @@ def test_they_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_published_rows_are_those_of_their_sources() -> None:
-    serving = profiles.table(folder("profiles") / "published/serving.csv")
+    serving = store.table("published/serving.csv")
     total = serving[serving.metric.eq("total token throughput") & serving.input.notna()]
     assert list(zip(total.before, total.after, strict=True)) == [(154, 168), (1702, 1725), (618, 710), (5331, 5636)]
-    accuracy = profiles.table(folder("profiles") / "published/gsm8k.csv")
+    accuracy = store.table("published/gsm8k.csv")
     assert accuracy.value.tolist() == [0.9538, 0.9545, 0.9515, 0.9522]
     # The standard error of a mean of 1,319 answers that are right or wrong.
     assert ((accuracy.value * (1 - accuracy.value) / 1318) ** 0.5).round(4).tolist() == accuracy.stderr.tolist()
-    times = profiles.table(folder("profiles") / "published/mi355x_decode_us.csv")
+    times = store.table("published/mi355x_decode_us.csv")
     assert times.source.notna().all()
     for name, us, calls in (("triton-gfx950 partial", 4707.3, 430), ("inverse RoPE", 1965.5, 430)):
         assert times[times.kernel == name].us.iloc[0] == str(round(us / calls, 2))

@@ -7,9 +7,9 @@ import pytest
 
 from sparse_mla.errors import RecordingError
 from sparse_mla.record import rocpd, rocprof_csv
-from sparse_mla.record.schema import Manifest, Recording, same
+from sparse_mla.record.schema import Manifest, Recording
 from tests.record import samples
-from tests.record.made import DEVICE, made
+from tests.record.made import DEVICE, made, same
 
 GIVEN = samples.ROOT / "constructed/rocpd_v3_from_flash_attn_kernel_trace.db"
 
