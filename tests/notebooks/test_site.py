@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -47,6 +48,12 @@ def test_nothing_is_fetched_and_every_picture_has_words(site: dict[Path, Tags]) 
             address = given.get(FETCHED.get(tag, ""), "") or ""
             assert not urlsplit(address).netloc, f"{page.name}: <{tag}> asks for {address}"
             assert tag != "img" or (given.get("alt") or "").strip(), f"{page.name}: no alt text: {address[:80]}"
+
+
+def test_no_style_asks_for_anything_either(site: dict[Path, Tags]) -> None:
+    top = next(page for page in site if page.stem == "index").parent
+    for file in [*top.rglob("*.css"), *site]:
+        assert not re.search(r"(@import|url\()[\s\"']*(https?:)?//", file.read_text()), file.name
 
 
 def test_links_resolve(site: dict[Path, Tags]) -> None:
