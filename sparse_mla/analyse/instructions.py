@@ -25,6 +25,7 @@ from sparse_mla.execute.result import Result
 from sparse_mla.files import source_file
 from sparse_mla.gfx950.decode import row_of
 from sparse_mla.gfx950.machine import Launched
+from sparse_mla.record.from_emulator import listing
 from sparse_mla.record.schema import CAUSES, Recording
 
 TIMES = ("latency", "stall", "idle")
@@ -43,12 +44,8 @@ def instructions(run: Recording | Result | Launched) -> pd.DataFrame:
         launches = run.launches if isinstance(run, Result) else (run,)
         if not launches:
             raise InputError("this run executed no machine code that could be looked at; use on='emulator'")
-        rows = [
-            (i, launch.kernel.name, pc, ins.text, *(ins.source or ("", 0)), hit, " -> ".join(f"{f}:{n}" for f, n in ins.callers))
-            for i, launch in enumerate(launches)
-            for pc, (ins, hit) in enumerate(zip(launch.kernel.instructions, launch.counts.sum(axis=0), strict=True))
-        ]
-        frame = pd.DataFrame(rows, columns=[*_KEPT[:7], "calls"])
+        parts = [listing(one.kernel).assign(dispatch=i, hit=one.counts.sum(axis=0)) for i, one in enumerate(launches)]
+        frame = pd.concat(parts, ignore_index=True).rename(columns={"inlined_at": "calls"})[[*_KEPT[:7], "calls"]]
         kinds, texts = ("emulated", ""), {}
     frame["mnemonic"] = frame.text.str.split().str[0].fillna("")
     units = {name: found[0].unit if (found := row_of(name)) else "" for name in frame.mnemonic.unique()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from sparse_mla.plot.decode_us import LINES, MARKERS
+from sparse_mla.plot.decode_us import MARKERS, times_line
 from sparse_mla.plot.figure import Figure
 from sparse_mla.plot.style import INK, SERIES, canvas, plain_numbers
 
@@ -22,9 +22,7 @@ def bounds_figure(
     ours = times[times.series == times.series.iloc[0]]
     with canvas(9.4, 3.7, ncols=2, width_ratios=[1.25, 1]) as (fig, (axis, right)):
         for i, ((series, kind), line) in enumerate(times.groupby(["series", "kind"], sort=False)):
-            face = SERIES[i % 7] if kind == "measured" else "none"
-            look = {"marker": MARKERS[i % 8], "color": SERIES[i % 7], "markerfacecolor": face, "markersize": 5}
-            axis.plot(line.rows, line.us, LINES[kind], label=f"{series} · {kind}", linewidth=1.6 if i == 0 else 1.0, **look)
+            times_line(axis, line, i, kind, f"{series} · {kind}", markersize=5, linewidth=1.6 if i == 0 else 1.0)
         for i, (bound, line) in enumerate(limits.groupby("bound", sort=False)):
             axis.plot(line.rows, line.microseconds, color="#77736a", linestyle=_DASHES[bound], linewidth=1.0)
             place = line.iloc[min(i, len(line) - 1) if bound != "chain" else 0]  # apart, where lines are near each other

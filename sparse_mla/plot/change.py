@@ -32,14 +32,8 @@ def compare_figure(rows: pd.DataFrame, *, title: str, source: str, n: int = 14) 
         told = [f"most is added by {_label(more)} ({more.difference:+,.0f})"] if more.difference > 0 else []
         told += [f"most is saved by {_label(less)} ({less.difference:+,.0f})"] if less.difference < 0 else []
         finding += f"{told[0][0].upper()}{', '.join(told)[1:]}." if told else "Nothing differs."
-    return Figure(
-        fig,
-        title,
-        finding,
-        kind_of({*rows.kind_before, *rows.kind_after}),
-        source,
-        shown.drop(columns=["kind_before", "kind_after"]),
-    )
+    kinds = {*rows.kind_before, *rows.kind_after}
+    return Figure(fig, title, finding, kind_of(kinds), source, shown.drop(columns=["kind_before", "kind_after"]))
 
 
 def what_if_figure(rows: pd.DataFrame, *, title: str, source: str) -> Figure:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -12,6 +14,13 @@ from sparse_mla.plot.style import INK, SERIES, canvas, kind_of, plain_numbers
 # The line says how a number was obtained, as the legend does in words.
 LINES = {"measured": "-", "emulated": "-.", "modelled": "--", "published": ":"}
 MARKERS = "os^vDPX*"
+
+
+def times_line(axis: Any, line: pd.DataFrame, at: int, kind: str, label: str, **look: Any) -> None:
+    """Draws a series of times, the one in place `at`: microseconds `us` over `rows`, marks filled where they were measured."""
+    look = {"color": SERIES[at % len(SERIES)], "marker": MARKERS[at % len(MARKERS)]} | look
+    face = look["color"] if kind == "measured" else "none"
+    axis.plot(line.rows, line.us, LINES[kind], label=label, markerfacecolor=face, **look)
 
 
 def decode_us_figure(
@@ -27,10 +36,8 @@ def decode_us_figure(
             mine = some[some.heads == count]
             for (series, device, kind), line in mine.groupby(["series", "device", "kind"], sort=False):
                 at = names.index((series, device, kind))
-                colour = INK if series == FLOOR else SERIES[at % len(SERIES)]
-                face = colour if kind == "measured" else "none"
-                look = {"marker": MARKERS[at % len(MARKERS)], "markersize": 4.5, "color": colour, "markerfacecolor": face}
-                axis.plot(line.rows, line.us, LINES[kind], label=f"{series} · {device} · {kind}", **look)
+                look = {"color": INK} if series == FLOOR else {}
+                times_line(axis, line, at, kind, f"{series} · {device} · {kind}", markersize=4.5, **look)
             axis.set(xscale="log", yscale="log", xlabel="rows (query tokens)")
             axis.set_title(f"{count} heads")
             axis.set_xticks([4**power for power in range(6) if 4**power <= mine.rows.max()])

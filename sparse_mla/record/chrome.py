@@ -86,15 +86,9 @@ def _waves(recording: Recording, d: dict[str, Any], waves: pd.DataFrame, pids: d
     waves = waves.assign(ts=spans["begin"], te=spans["end"])
     if "workgroup" in waves:
         for (group, se, cu), frame in waves.groupby(["workgroup", "se", "cu"]):
-            both = {
-                "cat": "workgroup",
-                "id": f"{d['dispatch']}.{group}",
-                "name": f"workgroup {group}",
-                "pid": pids[se, cu],
-                "tid": 0,
-            }
-            yield both | {"ph": "b", "ts": float(frame.ts.min())}
-            yield both | {"ph": "e", "ts": float(frame.te.max())}
+            both = {"cat": "workgroup", "id": f"{d['dispatch']}.{group}", "name": f"workgroup {group}"}
+            for phase, at in (("b", frame.ts.min()), ("e", frame.te.max())):
+                yield both | {"ph": phase, "ts": float(at), "pid": pids[se, cu], "tid": 0}
     where = {}
     for w in waves.to_dict("records"):
         where[w["wave"]] = {"pid": pids[w["se"], w["cu"]], "tid": 16 * w["simd"] + w["slot"]}

@@ -134,14 +134,9 @@ def _counters(frame: Frame, skips: Skips) -> pd.DataFrame:
     ours = frame.columns
     kind = bare_names(ours["kernel"])[1] if "kernel" in ours else "measured"
     if "name" in ours:
-        columns = {
-            "dispatch": ours["dispatch"],
-            "name": pd.Series(ours["name"], dtype=object),
-            "value": ours["value"],
-            "kind": kind,
-        }
-        columns |= {"unit": pd.Series(ours["unit"], dtype=object)} if "unit" in ours else {}
-        return pd.DataFrame(columns, copy=False).assign(file=str(frame.path))
+        used = {name: x for name, x in ours.items() if name in ("dispatch", *COUNTER)}
+        columns = {name: pd.Series(x, dtype=object) if isinstance(x, list) else x for name, x in used.items()}
+        return pd.DataFrame(columns | {"kind": kind}, copy=False).assign(file=str(frame.path))
     if not frame.extra:
         return pd.DataFrame()
     values, names = np.stack(list(frame.extra.values())), np.array(list(frame.extra), object)  # [counters, launches]

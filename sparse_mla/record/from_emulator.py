@@ -20,6 +20,7 @@ from sparse_mla.build.toolchain import find_toolchain
 from sparse_mla.execute.timing import time_kernel
 from sparse_mla.files import PACKAGE, folder, source_file
 from sparse_mla.gfx950.accesses import summary
+from sparse_mla.gfx950.assembly import Kernel
 from sparse_mla.gfx950.timing import CAUSES, Device, Timed, Timing
 from sparse_mla.gfx950.timing.classes import describe
 from sparse_mla.gfx950.timing.counters import RULES
@@ -61,23 +62,17 @@ def from_timing(timing: Timing, *, kernel: str, case: dict[str, Any], result: di
     """The recording of timed launches. `case`, `result`: plain values for the manifest, to which the times are added."""
     result = result | {"microseconds": timing.microseconds, "low": timing.low, "high": timing.high, "cycles": timing.cycles}
     result |= {f"share of {cause}": round(share, 6) for cause, share in timing.split.items()}
+    ours = sparse_mla.__version__
+    versions = {
+        "sparse_mla": ours,
+        "compiler": find_toolchain().version,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+    }
     manifest = Manifest(
-        kinds=_KINDS,
-        device=_device(timing.device),
-        tool=f"sparse-mla {sparse_mla.__version__}",
-        versions={
-            "sparse_mla": sparse_mla.__version__,
-            "compiler": find_toolchain().version,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-        },
-        command=command,
-        commit=commit(),
-        date=now(),
-        kernel=kernel,
-        case=case,
-        result=result,
-    )
+        _KINDS, _device(timing.device), f"sparse-mla {ours}", versions, command=command, commit=commit(), date=now(),
+        kernel=kernel, case=case, result=result,
+    )  # fmt: skip
     parts = [_launch(one, i + 1, timing.device) for i, one in enumerate(timing.kernels)]
     tables = {name: pd.concat([part[name] for part in parts], ignore_index=True) for name in parts[0]}
     if len(parts) == 1:  # of several, the model gives the band of all together
@@ -97,16 +92,8 @@ def _device(device: Device) -> dict[str, Any]:
     of, arch = device.cycles, device.arch
     target = 10000 * int(arch[3:-2]) + 100 * int(arch[-2]) + int(arch[-1], 16)
     xcds, ses = of("xcds"), of("ses")
-    return {
-        "product": device.name,
-        "arch": arch,
-        "target": target,
-        "xcds": xcds,
-        "cus": xcds * ses * of("cus"),
-        "ses": xcds * ses,
-        "mhz": device.value("clock") / 1e6,
-        "lds_kb": of("lds_bytes") // 1024,
-    }
+    sizes = {"xcds": xcds, "cus": xcds * ses * of("cus"), "ses": xcds * ses, "lds_kb": of("lds_bytes") // 1024}
+    return {"product": device.name, "arch": arch, "target": target, "mhz": device.value("clock") / 1e6} | sizes
 
 
 def commit() -> str:
@@ -159,10 +146,10 @@ def _counters(one: Timed) -> pd.DataFrame:
 
 def _waves(one: Timed, device: Device) -> pd.DataFrame:
     w, traced = one.waves, np.isin(np.arange(len(one.waves)), one.events["wave"])
-    frame = pd.DataFrame(
-        {name: w[name].astype(np.int64) for name in ("xcd", "se", "cu", "simd", "slot", "begin", "end", "workgroup")}
+    names = ("xcd", "se", "cu", "simd", "slot", "begin", "end", "workgroup")
+    frame = pd.DataFrame({name: w[name].astype(np.int64) for name in names}).assign(
+        wave=np.arange(len(w)), part=w["wave"].astype(np.int64), traced=traced
     )
-    frame = frame.assign(wave=np.arange(len(w)), part=w["wave"].astype(np.int64), traced=traced)
     frame["se"] += frame.xcd * device.cycles("ses")
     frame["id"] = frame.sort_values("begin").groupby(["traced", "se", "cu", "simd", "slot"]).cumcount()
     return frame.drop(columns="traced").assign(**dict(zip(CAUSES, w["cause"].T.astype(np.int64), strict=True)))
@@ -173,21 +160,19 @@ def _events(one: Timed) -> pd.DataFrame:
     return pd.DataFrame(columns).assign(cause=np.array(CAUSES, dtype=object)[one.events["cause"]])
 
 
+def listing(kernel: Kernel) -> pd.DataFrame:
+    """A kernel's instructions: columns kernel, pc, text, file, line (0 where unknown), inlined_at."""
+    rows = [
+        (kernel.name, pc, ins.text, *(ins.source or ("", 0)), " -> ".join(f"{file}:{line}" for file, line in ins.callers))
+        for pc, ins in enumerate(kernel.instructions)
+    ]
+    return pd.DataFrame(rows, columns=["kernel", "pc", "text", "file", "line", "inlined_at"])
+
+
 def _instructions(one: Timed, waves: pd.DataFrame, events: pd.DataFrame, device: Device) -> pd.DataFrame:
     kernel = one.launched.kernel
-    listing = kernel.instructions
-    frame = pd.DataFrame(
-        {
-            "kernel": kernel.name,
-            "pc": np.arange(len(listing)),
-            "text": [ins.text for ins in listing],
-            "file": [ins.source[0] if ins.source else "" for ins in listing],
-            "line": [ins.source[1] if ins.source else 0 for ins in listing],
-            "inlined_at": [" -> ".join(f"{file}:{line}" for file, line in ins.callers) for ins in listing],
-            "codeobj": 1,
-            "vaddr": describe(listing, device, kernel.arch)["address"].astype(np.int64),
-        }
-    )
+    vaddr = describe(kernel.instructions, device, kernel.arch)["address"].astype(np.int64)
+    frame = listing(kernel).assign(codeobj=1, vaddr=vaddr)
     did = recount(events.assign(dispatch=0), waves.assign(dispatch=0)).set_index("pc").reindex(frame.pc, fill_value=0)
     for name in ("hit", "latency", "stall", "idle"):
         frame[name] = did[name].to_numpy()

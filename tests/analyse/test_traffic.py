@@ -24,15 +24,9 @@ def test_bytes_asked_moved_and_different() -> None:
     body += "s_lshl_b32 s3, s2, 8\nv_lshl_add_u32 v4, v0, 2, s3\nglobal_store_dword v4, v3, s[6:7]\n"
     frame = traffic(traced_snippet(body, np.zeros(64 * 32, np.uint32), grid=2))
     load, store = (frame[frame.mnemonic == name].iloc[0] for name in ("global_load_dword", "global_store_dword"))
-    assert (load.does, load.accesses, load.asked, load.moved, load.distinct, load.reuse) == (
-        "load",
-        2,
-        512,
-        2 * 64 * LINE,
-        64 * LINE,
-        2,
-    )
-    assert (store.does, store.accesses, store.asked, store.moved, store.distinct, store.reuse) == ("store", 2, 512, 512, 512, 1)
+    figures = ["does", "accesses", "asked", "moved", "distinct", "reuse"]
+    assert load[figures].tolist() == ["load", 2, 512, 2 * 64 * LINE, 64 * LINE, 2]
+    assert store[figures].tolist() == ["store", 2, 512, 512, 512, 1]
     scalar = frame[frame.space == "scalar"].iloc[0]
     assert (scalar.does, scalar.distinct, scalar.reuse) == ("load", 64, scalar.accesses)
 

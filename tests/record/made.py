@@ -67,15 +67,17 @@ def made(**manifest: Any) -> Recording:
     for dispatch, kernel in KERNELS.items():
         for pc, (text, source, inlined, _) in enumerate(LISTING):
             file, line = source.split(":") if source else ("", 0)
-            row: dict[str, Any] = {
-                "dispatch": dispatch,
-                "kernel": kernel,
-                "pc": pc,
-                "text": text,
-                "file": file,
+            row: dict[str, Any] = {"dispatch": dispatch, "kernel": kernel, "pc": pc, "text": text, "file": file}
+            row |= {
                 "line": int(line),
+                "inlined_at": inlined,
+                "codeobj": 1,
+                "vaddr": 4096 + 8 * pc,
+                "hit": 0,
+                "latency": 0,
+                "stall": 0,
+                "idle": 0,
             }
-            row |= {"inlined_at": inlined, "codeobj": 1, "vaddr": 4096 + 8 * pc, "hit": 0, "latency": 0, "stall": 0, "idle": 0}
             row |= {"executed": 10 * pc} | dict.fromkeys(CAUSES, 7 + pc)
             instructions.append(row)
     for (dispatch, _), (begin, _, run) in RUNS.items():
