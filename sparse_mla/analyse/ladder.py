@@ -26,6 +26,7 @@ from sparse_mla.gfx950.timing import device
 from sparse_mla.gfx950.timing.model import limits
 from sparse_mla.kernels.case import Case
 from sparse_mla.kernels.catalogue import kernel_named
+from sparse_mla.kernels.inputs import DecodeInputs
 
 STEPS = {
     "scalar": "ladder/scalar",
@@ -47,10 +48,15 @@ ROWS = (1, 64)
 TOLD_IN = {"base": "decode/base_tile.h", "product": "decode/shared_tile.h"}  # where the design is told; others: their source
 
 
+@lru_cache(maxsize=4)
+def _inputs(extra: int, heads: int) -> DecodeInputs:
+    return Case.make(heads=heads, rows=1, main=MAIN, extra=extra).inputs()
+
+
 @lru_cache(maxsize=32)
 def traced(kernel: str, extra: int, split_k: int = 1, heads: int = HEADS) -> Launched:
     """The (first) launch of a decode of one row of MAIN + `extra` tokens, executed and traced; one of EXTRA for differences."""
-    return traced_launches(kernel, Case.make(heads=heads, rows=1, main=MAIN, extra=extra).inputs(), split_k)[0]
+    return traced_launches(kernel, _inputs(extra, heads), split_k)[0]
 
 
 @lru_cache(maxsize=32)

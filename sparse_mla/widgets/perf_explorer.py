@@ -16,10 +16,11 @@ from sparse_mla.analyse.limits import roofs
 from sparse_mla.analyse.regret import HEADS, LAYERS, ROWS, times
 from sparse_mla.analyse.what_if import what_if
 from sparse_mla.errors import InputError
-from sparse_mla.execute.timing import time_kernel
-from sparse_mla.gfx950.timing import Timing, device
+from sparse_mla.execute.timing import own_slots, traced_launches
+from sparse_mla.gfx950.timing import Timing, device, simulate
 from sparse_mla.kernels.case import Case
 from sparse_mla.kernels.catalogue import kernel_named
+from sparse_mla.kernels.inputs import DecodeInputs
 from sparse_mla.kernels.split_k import COMPUTE_UNITS, RESIDENCY, plan_split
 from sparse_mla.plot.bounds import bounds_figure, knee_figure
 from sparse_mla.plot.change import what_if_figure
@@ -113,10 +114,16 @@ def whole_rows(layers: Sequence[str] = ("Flash CSA", "SWA"), kernels: Sequence[s
     return knee_figure(frame, places, title="Whole rows: where the chip is full", source="MI355X model, profiles/modelled")
 
 
+@lru_cache(maxsize=4)
+def _inputs(rows: int, extra: int) -> DecodeInputs:
+    case = Case.make(16, rows, 128, extra)
+    return own_slots(case.inputs(), case.rows_per_request)
+
+
 @lru_cache(maxsize=16)
 def timing_of(kernel: str, rows: int, extra: int, split: int) -> Timing:
     """A small decode of 16 heads and 128 + `extra` tokens, executed and timed; kept, so that only the timing is done again."""
-    return time_kernel(kernel, Case.make(16, rows, 128, extra), split_k=split, band=False).timing
+    return simulate(traced_launches(kernel, _inputs(rows, extra), split), _device("mi355x"), band=False)
 
 
 def device_figure(kernel: str = "product", rows: int = 4, extra: int = 512, split: int = 8, **constants: float) -> Figure:
