@@ -9,16 +9,10 @@ from sparse_mla.plot.style import SERIES, bar, canvas, name_rows, place, stack
 
 # One colour a unit wherever units are drawn; hatches so that neighbours part without colour too.
 UNIT_LOOK = {
-    "MFMA": (SERIES[1], ""),
-    "VALU": (SERIES[0], ""),
-    "LDS": (SERIES[2], "///"),
-    "VMEM": (SERIES[3], ""),
-    "SALU": (SERIES[4], "..."),
-    "SMEM": (SERIES[5], "xx"),
-    "WAIT": ("#b9bcc2", ""),
-    "BARRIER": ("#6d727b", "///"),
+    "MFMA": (SERIES[1], ""), "VALU": (SERIES[0], ""), "LDS": (SERIES[2], "///"), "VMEM": (SERIES[3], ""),
+    "SALU": (SERIES[4], "..."), "SMEM": (SERIES[5], "xx"), "WAIT": ("#b9bcc2", ""), "BARRIER": ("#6d727b", "///"),
     "BRANCH": ("#3c4048", ""),
-}
+}  # fmt: skip
 
 
 def mix_figure(by_unit: pd.DataFrame, *, title: str, source: str) -> Figure:

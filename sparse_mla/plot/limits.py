@@ -11,12 +11,9 @@ from sparse_mla.plot.figure import Figure
 from sparse_mla.plot.style import INK, SERIES, bar, canvas, kind_of, note, plain_numbers, side_by_side
 
 LEVEL_LOOK = {
-    "LDS": (SERIES[2], "s"),
-    "L1": (SERIES[4], "v"),
-    "L2": (SERIES[0], "o"),
-    "MALL": (SERIES[5], "D"),
+    "LDS": (SERIES[2], "s"), "L1": (SERIES[4], "v"), "L2": (SERIES[0], "o"), "MALL": (SERIES[5], "D"),
     "HBM": (SERIES[1], "^"),
-}
+}  # fmt: skip
 _DASHES = {"LDS": ":", "L1": (0, (5, 1)), "L2": "-", "MALL": "-.", "HBM": "--"}
 
 

@@ -25,16 +25,10 @@ MAGNITUDE = "cividis"  # ordered in lightness, so it also reads in grey
 # One colour a cause of waiting, wherever time is split: Okabe and Ito's, yellow too, and two greys, so that all nine part for
 # every kind of colour blindness and on light and dark ground; hatches for print. Causes are those of gfx950.timing.
 CAUSE_LOOK = {
-    "issue": ("#0072b2", ""),
-    "arbitration": ("#56b4e9", "..."),
-    "dependency": ("#f0e442", "\\\\\\"),
-    "mfma": ("#cc79a7", ""),
-    "lds": ("#009e73", "///"),
-    "memory": ("#d55e00", ""),
-    "bandwidth": ("#e69f00", "xx"),
-    "barrier": ("#50545c", "///"),
+    "issue": ("#0072b2", ""), "arbitration": ("#56b4e9", "..."), "dependency": ("#f0e442", "\\\\\\"), "mfma": ("#cc79a7", ""),
+    "lds": ("#009e73", "///"), "memory": ("#d55e00", ""), "bandwidth": ("#e69f00", "xx"), "barrier": ("#50545c", "///"),
     "launch": ("#c9ccd2", ""),
-}
+}  # fmt: skip
 
 
 class Kind(NamedTuple):
@@ -53,30 +47,16 @@ KINDS = {
     "published": Kind("#7a2c5c", "#f7e1ee", "somebody else's figure, cited"),
 }
 
+# The font ships with matplotlib, so a picture is the same on every machine; names of kernels come from files: a `$` in one is no
+# formula.
 RC: Any = {
-    "figure.facecolor": CARD,
-    "axes.facecolor": CARD,
-    "savefig.facecolor": CARD,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": "#8a8f98",
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "font.family": "DejaVu Sans",  # ships with matplotlib, so a picture is the same on every machine
-    "font.size": 9.5,
-    "text.parse_math": False,  # names of kernels come from files: a `$` in one is no formula
-    "axes.titlesize": 10.5,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#dedbd3",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "hatch.linewidth": 0.6,
+    "figure.facecolor": CARD, "axes.facecolor": CARD, "savefig.facecolor": CARD, "text.color": INK, "axes.labelcolor": INK,
+    "axes.edgecolor": "#8a8f98", "xtick.color": INK, "ytick.color": INK,
+    "font.family": "DejaVu Sans", "text.parse_math": False, "font.size": 9.5, "axes.titlesize": 10.5,
+    "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+    "axes.axisbelow": True, "grid.color": "#dedbd3", "grid.linewidth": 0.6, "legend.frameon": False, "hatch.linewidth": 0.6,
     "axes.prop_cycle": cycler(color=SERIES),
-}
+}  # fmt: skip
 
 
 @contextmanager

@@ -15,55 +15,21 @@ from typing import Any
 from sparse_mla.record.from_csv import read as read
 from sparse_mla.record.schema import Recording, marked
 
-# Columns of the files that are written, and the column of `dispatches` or `counters` behind each; `=...` is fixed.
-_SHARED = """
-LDS_Block_Size                        lds
-Scratch_Size                          scratch
-VGPR_Count                            vgpr
-Accum_VGPR_Count                      agpr
-SGPR_Count                            sgpr
-"""
+# Columns of the files that are written, each with what is behind it: a column of `dispatches` or `counters`; `=...` is fixed.
+_SHARED = "LDS_Block_Size lds Scratch_Size scratch VGPR_Count vgpr Accum_VGPR_Count agpr SGPR_Count sgpr"
 _TRACE = f"""
-Kind                                  =KERNEL_DISPATCH
-Agent_Id                              agent
-Queue_Id                              queue
-Stream_Id                             stream
-Thread_Id                             thread
-Dispatch_Id                           dispatch
-Kernel_Id                             kernel_id
-Kernel_Name                           kernel
-Correlation_Id                        correlation
-Start_Timestamp                       start
-End_Timestamp                         end
-{_SHARED.strip()}
-Workgroup_Size_X                      workgroup_x
-Workgroup_Size_Y                      workgroup_y
-Workgroup_Size_Z                      workgroup_z
-Grid_Size_X                           grid_x
-Grid_Size_Y                           grid_y
-Grid_Size_Z                           grid_z
+Kind =KERNEL_DISPATCH Agent_Id agent Queue_Id queue Stream_Id stream Thread_Id thread Dispatch_Id dispatch Kernel_Id kernel_id
+Kernel_Name kernel Correlation_Id correlation Start_Timestamp start End_Timestamp end {_SHARED} Workgroup_Size_X workgroup_x
+Workgroup_Size_Y workgroup_y Workgroup_Size_Z workgroup_z Grid_Size_X grid_x Grid_Size_Y grid_y Grid_Size_Z grid_z
 """
 _COUNTERS = f"""
-Correlation_Id                        correlation
-Dispatch_Id                           dispatch
-Agent_Id                              agent
-Queue_Id                              queue
-Process_Id                            process
-Thread_Id                             thread
-Grid_Size                             =grid
-Kernel_Id                             kernel_id
-Kernel_Name                           kernel
-Workgroup_Size                        =workgroup
-{_SHARED.strip()}
-Counter_Name                          name
-Counter_Value                         value
-Start_Timestamp                       start
-End_Timestamp                         end
+Correlation_Id correlation Dispatch_Id dispatch Agent_Id agent Queue_Id queue Process_Id process Thread_Id thread Grid_Size =grid
+Kernel_Id kernel_id Kernel_Name kernel Workgroup_Size =workgroup {_SHARED} Counter_Name name Counter_Value value
+Start_Timestamp start End_Timestamp end
 """
 _STATS = ("Name", "Calls", "TotalDurationNs", "AverageNs", "Percentage", "MinNs", "MaxNs", "StdDev")
-# The columns of an agent that are written, with what the manifest's `device` has for them, or a fixed value. 0 stands for what
-# only a real device has.
-_AGENT_TEXT = """
+# Of an agent: what the manifest's `device` has, or a fixed value; 0 stands for what only a real device has.
+_AGENT = """
 Node_Id =0 Logical_Node_Id =0 Agent_Type =GPU Cpu_Cores_Count =0 Simd_Count simds Cpu_Core_Id_Base =0 Simd_Id_Base =0
 Max_Waves_Per_Simd =8 Lds_Size_In_Kb lds_kb Gds_Size_In_Kb =0 Num_Gws =0 Wave_Front_Size =64 Num_Xcc xcds Cu_Count cus
 Array_Count ses Num_Shader_Banks ses Simd_Arrays_Per_Engine =1 Cu_Per_Simd_Array =0 Simd_Per_Cu =4 Max_Slots_Scratch_Cu =0
@@ -74,12 +40,7 @@ Grid_Max_Size =4294967295 Local_Mem_Size =0 Hive_Id =0 Gpu_Id =0 Workgroup_Max_D
 Workgroup_Max_Dim_Z =1024 Grid_Max_Dim_X =4294967295 Grid_Max_Dim_Y =65535 Grid_Max_Dim_Z =65535 Name arch Vendor_Name =AMD
 Product_Name product Model_Name =
 """
-_AGENT = _AGENT_TEXT.split()
 _LDS_GRANULE = 512
-
-
-def _columns(text: str) -> list[tuple[str, str]]:
-    return [(name, column) for name, column in (line.split() for line in text.strip().splitlines())]
 
 
 def write(recording: Recording, folder: str | Path, prefix: str = "") -> list[Path]:
@@ -101,9 +62,8 @@ def write(recording: Recording, folder: str | Path, prefix: str = "") -> list[Pa
     }
     done = []
     for name, (text, content) in files.items():
-        columns = _columns(text)
-        lines = [[_cell(row, column) for _, column in columns] for row in content]
-        done += _write(folder / f"{prefix}_{name}.csv", [name for name, _ in columns], lines)
+        header, columns = text.split()[::2], text.split()[1::2]
+        done += _write(folder / f"{prefix}_{name}.csv", header, [[_cell(row, column) for column in columns] for row in content])
     total = sum(d["end"] - d["start"] for d in rows.values())
     for name, group in (("kernel_stats", "kernel"), ("domain_stats", "")):
         lines = []
@@ -113,8 +73,8 @@ def write(recording: Recording, folder: str | Path, prefix: str = "") -> list[Pa
             label = marked(label, kind) if group else label
             lines.append([label, len(t), int(t.sum()), float(t.mean()), float(share), int(t.min()), int(t.max()), float(spread)])
         done += _write(folder / f"{prefix}_{name}.csv", _STATS, sorted(lines, key=lambda line: -line[2]) if len(rows) else [])
-    cells = [what[1:] if what.startswith("=") else device.get(what, 0) for what in _AGENT[1::2]]
-    return done + _write(folder / f"{prefix}_agent_info.csv", _AGENT[::2], [[_number(cell) for cell in cells]])
+    cells = [what[1:] if what.startswith("=") else device.get(what, 0) for what in _AGENT.split()[1::2]]
+    return done + _write(folder / f"{prefix}_agent_info.csv", _AGENT.split()[::2], [[_number(cell) for cell in cells]])
 
 
 def _number(cell: Any) -> Any:

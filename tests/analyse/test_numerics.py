@@ -74,12 +74,8 @@ def test_what_it_teaches() -> None:
 def test_figure() -> None:
     figure = numerics_figure(stored(), title="Errors", source="base and product on the emulator")
     assert figure.png.startswith(b"\x89PNG")
-    assert set(figure.table.shown) == {
-        "exact result rounded to bf16 (formula)",
-        "product",
-        "base, parts in fp32",
-        "base, parts in bf16",
-    }
+    names = {"exact result rounded to bf16 (formula)", "product", "base, parts in fp32", "base, parts in bf16"}
+    assert set(figure.table.shown) == names
     mean = stored().query("what == 'only output'").rel_l2.mean()
     assert f"{1e3 * mean:.2f} from rounding" in figure.finding
     assert isinstance(figure.table, pd.DataFrame)

@@ -105,15 +105,10 @@ def test_levels_come_from_counts_and_counters() -> None:
     made.manifest.device.update({"arch": "gfx950", "xcds": 8, "cus": 256, "mhz": 2400})
     frame = levels(made)
     assert list(zip(frame.dispatch, frame.level, frame.bytes, frame.kind, strict=True)) == [
-        (0, "LDS", 0, "measured"),
-        (0, "lanes", 1024, "measured"),
-        (0, "lines", 32 * LINE, "measured"),
-        (0, "L2", 20 * LINE, "modelled"),
-        (0, "fabric", 3 * 64 + 2 * 32, "modelled"),
-        (1, "LDS", 256, "measured"),
-        (1, "lanes", 0, "measured"),
-        (1, "lines", 0, "measured"),
-    ]
+        (0, "LDS", 0, "measured"), (0, "lanes", 1024, "measured"), (0, "lines", 32 * LINE, "measured"),
+        (0, "L2", 20 * LINE, "modelled"), (0, "fabric", 3 * 64 + 2 * 32, "modelled"),
+        (1, "LDS", 256, "measured"), (1, "lanes", 0, "measured"), (1, "lines", 0, "measured"),
+    ]  # fmt: skip
     one = traffic(made)
     assert one[one.dispatch == 0].reuse.tolist() == [2]
 

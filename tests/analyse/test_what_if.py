@@ -84,7 +84,7 @@ def test_a_band_is_given_where_asked(timing: Timing) -> None:
     [
         (
             {"hbm_bandwith": 1e12},
-            "'hbm_bandwith' is no constant of AMD Instinct MI355X, no mnemonic of these kernels and not lds_con",
+            "'hbm_bandwith' is no constant of AMD Instinct MI355X, no mnemonic of these kernels and not lds",
         ),
         ({"v_mfma*": -1.0}, "factor -1.0; times do not get negative"),
         ({"lds_conflicts": 2.0}, "from 0 to 1, not 2.0"),

@@ -21,25 +21,16 @@ def filled() -> PagedCache:
 
 
 PICTURES = {
-    "mix": (
-        lambda: mix_figure(WAVES, title="t", source="s"),
-        "emulated",
-        "255 wave instructions: VALU 75%, MFMA 19%. Wave 0 issues most, 1.43 times as many as wave 1.",
-    ),
-    "lines": (
-        lambda: lines_figure(LINES, title="t", source="s"),
-        "emulated",
-        "2 lines take 40% of all executed ones; line 3 alone 30%.",
-    ),
+    "mix": (lambda: mix_figure(WAVES, title="t", source="s"), "emulated",
+            "255 wave instructions: VALU 75%, MFMA 19%. Wave 0 issues most, 1.43 times as many as wave 1."),
+    "lines": (lambda: lines_figure(LINES, title="t", source="s"), "emulated",
+              "2 lines take 40% of all executed ones; line 3 alone 30%."),
     "block": (lambda: block_figure(filled()), "measured", "then 560 bytes of padding up to the block stride of 1728."),
-    "quantisation": (
-        lambda: quantisation_figure(torch.randn(8, 512, generator=torch.Generator().manual_seed(0))),
-        "measured",
-        "RoPE loses at most 0.3",
-    ),
+    "quantisation": (lambda: quantisation_figure(torch.randn(8, 512, generator=torch.Generator().manual_seed(0))), "measured",
+                     "RoPE loses at most 0.3"),
     "slots": (lambda: slots_figure(Case.named("ragged").inputs().main, "main"), "measured", "slots are read, scattered over"),
     "attended": (lambda: attended_figure(1_048_575), "modelled", "HCA 8,320 tokens (4,745 KiB)"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("draw, kind, words", PICTURES.values(), ids=PICTURES)
