@@ -1,6 +1,6 @@
-// Sparse-MLA decode for Hopper (sm_90a): HEADS (16, 32 or 64) heads of a row to a program of two warpgroups, SPLITS programs, a
-// cluster, to a row. Compiled when it is first needed, for the layout of its caches: MAIN_BLOCK, MAIN_STRIDE, EXTRA_BLOCK,
-// EXTRA_STRIDE, and ALIGNED where all records start at multiples of 16 (else 8).
+// Sparse-MLA decode for Hopper (sm_90a): HEADS (16 or 32; decode_wide.cu has 64) heads of a row to a program of two warpgroups,
+// SPLITS programs, a cluster, to a row. Compiled when it is first needed, for the layout of its caches: MAIN_BLOCK, MAIN_STRIDE,
+// EXTRA_BLOCK, EXTRA_STRIDE, and ALIGNED where all records start at multiples of 16 (else 8).
 //
 // Scores are kept transposed, so that heads are the columns of a matrix instruction and 16 of them cost 16:
 //
@@ -22,18 +22,15 @@
 #include "cache_layout.h"
 #include "decode_params.h"
 
-typedef unsigned int u32;
-typedef unsigned short u16;
-typedef unsigned long long u64;
-typedef long long i64;
+#include "hopper/ptx.h"
 
 constexpr int N = HEADS, D = HEAD_DIM, TILE = 64, GROUP = TILE * 128, CHUNKS = 4;
 constexpr int C = N / 4, OWN = N / 8; // heads that a thread has columns of: in O; in S, whose heads the warpgroups share out
 // Shared memory.
-constexpr int BUFFERS = N < 64 ? 2 : 1, FRAGMENTS = N < 64 ? 4 : 2; // of keys: as far as there is room
-constexpr int K_AT = 0; // [buffer][group of 64 dims][token][64 dims], 128-byte swizzle; before: queries as they come
+constexpr int BUFFERS = 2; // of keys
+constexpr int K_AT = 0;    // [buffer][group of 64 dims][token][64 dims], 128-byte swizzle; before: queries as they come
 constexpr int Q_AT = BUFFERS * 8 * GROUP;      // [group][head][64 dims], 128-byte swizzle
-constexpr int SUMS_AT = 0;                     // once the tiles are done: f32 [head][dim], over keys, and queries if there are 64
+constexpr int SUMS_AT = 0;                     // once the tiles are done: f32 [head][dim], over keys
 constexpr int RAW_AT = Q_AT + N * D * 2;       // [warp][16 tokens][256 dims as in the cache]
 constexpr int PITCH = 320;                     // of those tokens: as 64 modulo 128, so that loads meet all banks
 constexpr int P_AT = RAW_AT + 8 * 16 * PITCH;  // [token][head], swizzled by rows; in a merge f32 [split][head]
@@ -43,32 +40,16 @@ constexpr int ALPHA_AT = TOP_AT + 4 * N * 4;   // [head]
 constexpr int ML_AT = ALPHA_AT + N * 4;        // [maximum, sum][head]
 constexpr int ZERO_AT = ML_AT + 2 * N * 4;     // 128 bytes of zeros
 constexpr int SCALES_AT = ZERO_AT + 128;       // [warp][16 tokens]
-constexpr int KEPT_AT = SCALES_AT + 8 * 16 * 8; // for 64 heads, which leave no registers: [4 numbers][thread], then [warp][Row]
-static_assert(KEPT_AT + (N == 64 ? 256 * 16 * 4 + 8 * 32 : 0) == SHARED_BYTES, "the host asks for another amount");
-
-#define NONE __int_as_float(0xff800000)
-constexpr float NO_MAX = -1e30f, LN_2 = 0.69314718f, LOG2_E = 1.44269504f;
+static_assert(SCALES_AT + 8 * 16 * 8 == SHARED_BYTES, "the host asks for another amount");
+#include "hopper/merge.h"
+#include "hopper/rows.h"
 
 __device__ __forceinline__ u64 descriptor(u32 at, int step, int swizzle) { // step: bytes from one eight rows to the next
   return (u64)((at & 0x3ffff) >> 4) | (u64)(step >> 4) << 16 | (u64)(step >> 4) << 32 | (u64)swizzle << 62;
 }
-// The same in every iteration, but made anew: dozens of them kept in registers would leave too few.
-template <class T> __device__ __forceinline__ T anew(T x) {
-  if constexpr (sizeof(T) == 8)
-    asm volatile("" : "+l"(x));
-  else
-    asm volatile("" : "+r"(x));
-  return x;
-}
 // The same, in a register from now on: by a shuffle of what all lanes have.
-template <class T> __device__ __forceinline__ T held(T x) { return N < 64 ? __shfl_sync(~0u, x, 0) : x; }
-constexpr int P_SWIZZLE = N == 16 ? 3 : N == 32 ? 2 : 1; // 32, 64, 128 bytes: a row
-
-__device__ __forceinline__ void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
-__device__ __forceinline__ void wgmma_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
-template <int LEFT> __device__ __forceinline__ void wgmma_wait() {
-  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(LEFT) : "memory");
-}
+template <class T> __device__ __forceinline__ T held(T x) { return __shfl_sync(~0u, x, 0); }
+constexpr int P_SWIZZLE = N == 16 ? 3 : 2; // 32, 64 bytes: a row
 
 #if HEADS == 16
 #define ACC(d) "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7])
@@ -77,7 +58,7 @@ template <int LEFT> __device__ __forceinline__ void wgmma_wait() {
 #define A_REGS "{%8, %9, %10, %11}, %12"
 #define A_DESC "%8, %9"
 #define IF_RS "%13"
-#elif HEADS == 32
+#else
 #define ACC(d)                                                                                                                   \
   "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), "+f"(d[8]), "+f"(d[9]),        \
       "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15])
@@ -86,19 +67,6 @@ template <int LEFT> __device__ __forceinline__ void wgmma_wait() {
 #define A_REGS "{%16, %17, %18, %19}, %20"
 #define A_DESC "%16, %17"
 #define IF_RS "%21"
-#else
-#define ACC(d)                                                                                                                   \
-  "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), "+f"(d[8]), "+f"(d[9]),        \
-      "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]), "+f"(d[16]), "+f"(d[17]), "+f"(d[18]),       \
-      "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]), "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]),       \
-      "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31])
-#define NAME "n64"
-#define REGS                                                                                                                     \
-  "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, %19, %20, %21, %22, %23, %24, "         \
-  "%25, %26, %27, %28, %29, %30, %31}"
-#define A_REGS "{%32, %33, %34, %35}, %36"
-#define A_DESC "%32, %33"
-#define IF_RS "%37"
 #endif
 
 __device__ __forceinline__ void multiply_q(float (&d)[N / 2], u32 a0, u32 a1, u32 a2, u32 a3, u64 b, int add) {
@@ -117,120 +85,6 @@ __device__ __forceinline__ void multiply_zeros(float (&d)[4], u32 a0, u32 a1, u3
                "wgmma.mma_async.sync.aligned.m64n8k32.f32.e4m3.e4m3 {%0, %1, %2, %3}, {%4, %5, %6, %7}, %8, p, 1, 1;}"
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "l"(b), "r"(add));
-}
-
-__device__ __forceinline__ u32 times(u32 a, u32 b) {
-  u32 d;
-  asm("mul.bf16x2 %0, %1, %2;" : "=r"(d) : "r"(a), "r"(b));
-  return d;
-}
-__device__ __forceinline__ u32 pack(float low, float high) {
-  u32 d;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(d) : "f"(high), "f"(low));
-  return d;
-}
-__device__ __forceinline__ float power_of_2(float x) {
-  float d;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(d) : "f"(x));
-  return d;
-}
-__device__ __forceinline__ uint4 lds(u32 at) {
-  uint4 d;
-  asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];" : "=r"(d.x), "=r"(d.y), "=r"(d.z), "=r"(d.w) : "r"(at));
-  return d;
-}
-__device__ __forceinline__ void store_fragment(u32 at, u32 x, u32 y, u32 z, u32 w) {
-  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(at), "r"(x), "r"(y), "r"(z), "r"(w)
-               : "memory");
-}
-__device__ __forceinline__ void sts(u32 at, u32 x) { asm volatile("st.shared.b32 [%0], %1;" ::"r"(at), "r"(x) : "memory"); }
-__device__ __forceinline__ void sts(u32 at, float x) { asm volatile("st.shared.f32 [%0], %1;" ::"r"(at), "f"(x) : "memory"); }
-__device__ __forceinline__ void sts(u32 at, float x, float y) {
-  asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(at), "f"(x), "f"(y) : "memory");
-}
-__device__ __forceinline__ float4 lds_f4(u32 at) {
-  float4 d;
-  asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(d.x), "=f"(d.y), "=f"(d.z), "=f"(d.w) : "r"(at));
-  return d;
-}
-__device__ __forceinline__ void sts4(u32 at, const float* x) {
-  asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(at), "f"(x[0]), "f"(x[1]), "f"(x[2]), "f"(x[3]) : "memory");
-}
-__device__ __forceinline__ u64 lds_u64(u32 at) {
-  u64 d;
-  asm volatile("ld.shared.b64 %0, [%1];" : "=l"(d) : "r"(at));
-  return d;
-}
-__device__ __forceinline__ float lds_f(u32 at) {
-  float d;
-  asm volatile("ld.shared.f32 %0, [%1];" : "=f"(d) : "r"(at));
-  return d;
-}
-__device__ __forceinline__ float2 lds_f2(u32 at) {
-  float2 d;
-  asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(d.x), "=f"(d.y) : "r"(at));
-  return d;
-}
-__device__ __forceinline__ u32 in_rank(u32 at, u32 rank) {
-  u32 d;
-  asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(d) : "r"(at), "r"(rank));
-  return d;
-}
-__device__ __forceinline__ float remote(u32 at, u32 rank) {
-  float d;
-  if constexpr (SPLITS == 1)
-    asm volatile("ld.shared.f32 %0, [%1];" : "=f"(d) : "r"(at));
-  else
-    asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(d) : "r"(in_rank(at, rank)));
-  return d;
-}
-__device__ __forceinline__ float4 remote4(u32 at, u32 rank) {
-  float4 d;
-  if constexpr (SPLITS == 1)
-    asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(d.x), "=f"(d.y), "=f"(d.z), "=f"(d.w) : "r"(at));
-  else
-    asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
-                 : "=f"(d.x), "=f"(d.y), "=f"(d.z), "=f"(d.w)
-                 : "r"(in_rank(at, rank)));
-  return d;
-}
-// Into shared memory, while the thread goes on; zeros where nothing is there.
-template <int BYTES> __device__ __forceinline__ void copy(u32 to, const void* from, bool there) {
-  if constexpr (BYTES == 16)
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(there ? 16 : 0) : "memory");
-  else
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(to), "l"(from), "r"(there ? 8 : 0) : "memory");
-}
-__device__ __forceinline__ void fence_async() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
-template <int THREADS> __device__ __forceinline__ void meet(int id) {
-  asm volatile("bar.sync %0, %1;" ::"r"(id), "n"(THREADS) : "memory");
-}
-__device__ __forceinline__ void meet_all() { // what the cluster has stored in its shared memories before it is there after it
-  if constexpr (SPLITS == 1)
-    __syncthreads();
-  else
-    // Not arrive.release, which would wait for all of the device's memory: nothing there is handed over.
-    asm volatile("fence.acq_rel.cta;\nbarrier.cluster.arrive.relaxed.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::
-                     : "memory");
-}
-
-__device__ __forceinline__ int blocks_of(const DecodeParams& p) { return (p.heads + N - 1) / N; }
-struct Row {
-  int main_start, main_len, extra_start, extra_len, main_tiles, tiles;
-};
-__device__ __forceinline__ Row row_of(const DecodeParams& p, int item) {
-  Row r;
-  int row = item / blocks_of(p);
-  r.main_start = __ldg(p.main_list.indptr + row);
-  r.main_len = __ldg(p.main_list.indptr + row + 1) - r.main_start;
-  r.extra_start = r.extra_len = 0;
-  if (p.extra_list.indptr) {
-    r.extra_start = __ldg(p.extra_list.indptr + row);
-    r.extra_len = __ldg(p.extra_list.indptr + row + 1) - r.extra_start;
-  }
-  r.main_tiles = (r.main_len + TILE - 1) / TILE;
-  r.tiles = r.main_tiles + (r.extra_len + TILE - 1) / TILE;
-  return r;
 }
 
 extern "C" __global__ void __launch_bounds__(256, 1) hopper_decode(const __grid_constant__ DecodeParams p) {
@@ -255,27 +109,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) hopper_decode(const __grid_
   int coming = first, tile = rank, slot[2], next_slot[2] = {-1, -1}; // of this thread's tokens
   bool from_main = true, next_main = true;
   Row row = row_of(p, coming);
-  const u32 kept_row = base + KEPT_AT + 256 * 16 * 4 + warp * 32;
-  auto keep_row = [&] {
-    if constexpr (N == 64) {
-      __syncwarp();
-      if (lane == 0) {
-        const u32 each[6] = {(u32)row.main_start, (u32)row.main_len,   (u32)row.extra_start,
-                             (u32)row.extra_len,  (u32)row.main_tiles, (u32)row.tiles};
-#pragma unroll
-        for (int i = 0; i < 6; i++)
-          sts(kept_row + i * 4, each[i]);
-      }
-      __syncwarp();
-    }
-  };
-  keep_row();
   auto look = [&] { // up the slots of a tile, after the next
     slot[0] = next_slot[0], slot[1] = next_slot[1], from_main = next_main;
-    if constexpr (N == 64) {
-      uint4 x = lds(kept_row), y = lds(kept_row + 16);
-      row = {(int)x.x, (int)x.y, (int)x.z, (int)x.w, (int)y.x, (int)y.y};
-    }
     while (tile >= row.tiles) {
       coming += step;
       if (coming >= items) {
@@ -283,7 +118,6 @@ extern "C" __global__ void __launch_bounds__(256, 1) hopper_decode(const __grid_
         return;
       }
       row = row_of(p, coming), tile = rank;
-      keep_row();
     }
     next_main = tile < row.main_tiles;
     int position = (next_main ? tile : tile - row.main_tiles) * TILE + token, end = next_main ? row.main_len : row.extra_len;
@@ -393,23 +227,6 @@ extern "C" __global__ void __launch_bounds__(256, 1) hopper_decode(const __grid_
 
     const int tiles = row_of(p, item).tiles;
     u32 buffer = 0;
-    // Between tiles.
-    auto put_away = [&] {
-      if constexpr (N == 64)
-#pragma unroll
-        for (int c = 0; c < OWN; c += 4)
-          sts4(base + KEPT_AT + c * 1024 + tid * 16, top + c), sts4(base + KEPT_AT + (OWN + c) * 1024 + tid * 16, total + c);
-    };
-    auto take_out = [&] {
-      if constexpr (N == 64)
-#pragma unroll
-        for (int c = 0; c < OWN; c += 4) {
-          float4 x = lds_f4(base + KEPT_AT + c * 1024 + tid * 16), y = lds_f4(base + KEPT_AT + (OWN + c) * 1024 + tid * 16);
-          top[c] = x.x, top[c + 1] = x.y, top[c + 2] = x.z, top[c + 3] = x.w;
-          total[c] = y.x, total[c + 1] = y.y, total[c + 2] = y.z, total[c + 3] = y.w;
-        }
-    };
-    put_away();
     for (int t = rank; t < tiles; t += SPLITS) {
       // Convert this warpgroup's dims, and multiply by Q what is converted.
       float score[N / 2], nan[4];
@@ -424,11 +241,11 @@ extern "C" __global__ void __launch_bounds__(256, 1) hopper_decode(const __grid_
       large = __any_sync(~0u, large);
       const u64 zeros = descriptor(base + ZERO_AT, 0, 0),
                 queries = anew(descriptor(base + Q_AT + wg * CHUNKS * (N * 128), 1024, 1));
-      u32 fragments[FRAGMENTS][16];
+      u32 fragments[CHUNKS][16];
       uint4 loaded[CHUNKS][2] = {{lds(raw), lds(raw + 8 * PITCH)}};
 #pragma unroll
       for (int i = 0; i < CHUNKS; i++) {
-        u32* k = fragments[i % FRAGMENTS];
+        u32* k = fragments[i];
         uint4(&bytes)[2] = loaded[i];
         const bool is_rope = i == 3 && wg == 1;
         if (!is_rope) {
@@ -467,10 +284,6 @@ extern "C" __global__ void __launch_bounds__(256, 1) hopper_decode(const __grid_
         } else
           __syncwarp();
         fetch(i); // of the next tile, to where this was
-        if (BUFFERS == 1)
-          wgmma_wait<0>(); // for the registers of an earlier fragment; the first time, for the last tile's weights times keys
-        if (i == 0 && BUFFERS == 1)
-          meet<128>(1 + wg);
 #pragma unroll
         for (int s = 0; s < 4; s++)
           store_fragment((to ^ s << 5) + buffer + i * GROUP, k[4 * s], k[4 * s + 1], k[4 * s + 2], k[4 * s + 3]);
@@ -525,7 +338,6 @@ extern "C" __global__ void __launch_bounds__(256, 1) hopper_decode(const __grid_
       }
       meet<128>(1 + wg);
       const u32 to_p = anew(base + P_AT + token * (2 * N) + 4 * l), turn = (token * (2 * N) >> 7 & (N / 8 - 1)) << 4;
-      take_out();
 #pragma unroll
       for (int c = 0; c < OWN; c += 2) {
         float2 now = {top[c], top[c + 1]}, alpha;
@@ -546,7 +358,6 @@ extern "C" __global__ void __launch_bounds__(256, 1) hopper_decode(const __grid_
           sts((to_p + half * 16 * N) + ((wg * (N / 16) + c / 2) << 4 ^ turn), pack(x, y));
         }
       }
-      put_away();
       fence_async(); // keys and weights
       __syncthreads();
       bool same = true;
@@ -571,12 +382,10 @@ extern "C" __global__ void __launch_bounds__(256, 1) hopper_decode(const __grid_
           multiply_p(acc[i], values + (i * GROUP + s * 2048) / 16, factors + s * (16 * 2 * N) / 16);
       wgmma_commit();
       look(); // after the fence, which would wait for it
-      if (BUFFERS == 2)
-        buffer ^= 8 * GROUP;
+      buffer ^= 8 * GROUP;
     }
     wgmma_wait<0>();
 
-    take_out();
     // Sums to shared memory: [head][dim], dims of a head exchanged by fours so that a store meets all banks.
 #pragma unroll
     for (int c = 0; c < OWN; c++)
@@ -613,84 +422,8 @@ extern "C" __global__ void __launch_bounds__(256, 1) hopper_decode(const __grid_
       }
     meet_all();
 
-    // Merge slices of dims: a unit is four dims of a head; a thread has UNITS of them, from AT_ONCE of the parts.
-    constexpr int QUADS = 128 / SPLITS, UNITS = N * QUADS < 256 ? 1 : N * QUADS / 256,
-                  SHARE = N * QUADS < 256 ? 256 / (N * QUADS) : 1;
-    constexpr int AT_ONCE = SPLITS / SHARE, BATCH = UNITS * AT_ONCE > 8 && AT_ONCE < 8 ? 8 / AT_ONCE : 1;
-    float4 its[BATCH][AT_ONCE];
-    const int thread = anew(tid), dim = (rank * QUADS + thread / SHARE % QUADS) * 4, first_head = thread / SHARE / QUADS;
-    constexpr int NEXT = 256 / SHARE / QUADS; // heads from one unit of a thread to its next
-    auto pull = [&](int from) {
-#pragma unroll
-      for (int k = 0; k < BATCH; k++)
-#pragma unroll
-        for (int i = 0; i < AT_ONCE; i++) {
-          int head = first_head + (from + k) * NEXT;
-          its[k][i] = remote4(base + SUMS_AT + (head * D + (dim ^ (head >> 1 & 3) << 2)) * 4, i * SHARE + thread % SHARE);
-        }
-    };
-    pull(0);
-    // Weights of the parts: PER threads to a head.
-    constexpr int PER = 256 / N, EACH = SPLITS > PER ? SPLITS / PER : 1;
-    const int mine = tid / PER;
-    float part_top[EACH], part_sum[EACH], most = NO_MAX, sum = 0;
-#pragma unroll
-    for (int i = 0; i < EACH; i++) {
-      int of = tid % PER + i * PER;
-      part_top[i] = of < SPLITS ? remote(base + ML_AT + mine * 4, of) : NO_MAX;
-      part_sum[i] = of < SPLITS ? remote(base + ML_AT + (N + mine) * 4, of) : 0;
-      most = fmaxf(most, part_top[i]);
-    }
-#pragma unroll
-    for (int over = 1; over < PER; over *= 2)
-      most = fmaxf(most, __shfl_xor_sync(~0u, most, over));
-#pragma unroll
-    for (int i = 0; i < EACH; i++)
-      part_top[i] = power_of_2(part_top[i] - most), sum += part_top[i] * part_sum[i];
-#pragma unroll
-    for (int over = 1; over < PER; over *= 2)
-      sum += __shfl_xor_sync(~0u, sum, over);
-    const bool real = head0 + mine < p.heads;
-    const float inverse = sum == 0 ? 0 : 1 / (sum + power_of_2(sink - most));
-#pragma unroll
-    for (int i = 0; i < EACH; i++)
-      if (tid % PER + i * PER < SPLITS)
-        sts(base + P_AT + ((tid % PER + i * PER) * N + mine) * 4, part_top[i] * inverse);
-    if (p.lse && real && rank == 0 && tid % PER == 0)
-      p.lse[(i64)query_row * p.heads + head0 + mine] = sum == 0 ? NONE : (most + log2f(sum)) * LN_2;
-    __syncthreads();
-    u16* const out = (u16*)p.out + query_row * p.out_row_stride + (head0 + first_head) * p.out_head_stride + dim;
-#pragma unroll 1
-    for (int from = 0;;) {
-#pragma unroll
-      for (int k = 0; k < BATCH; k++) {
-        int head = first_head + (from + k) * NEXT;
-        float4 merged = {0, 0, 0, 0};
-#pragma unroll
-        for (int i = 0; i < AT_ONCE; i++) {
-          float weight = lds_f(base + P_AT + ((i * SHARE + thread % SHARE) * N + head) * 4);
-          merged.x += weight * its[k][i].x, merged.y += weight * its[k][i].y;
-          merged.z += weight * its[k][i].z, merged.w += weight * its[k][i].w;
-        }
-#pragma unroll
-        for (int over = 1; over < SHARE; over *= 2) {
-          merged.x += __shfl_xor_sync(~0u, merged.x, over), merged.y += __shfl_xor_sync(~0u, merged.y, over);
-          merged.z += __shfl_xor_sync(~0u, merged.z, over), merged.w += __shfl_xor_sync(~0u, merged.w, over);
-        }
-        if (head0 + head >= p.heads || thread % SHARE)
-          continue;
-        u32 low = pack(merged.x, merged.y), high = pack(merged.z, merged.w);
-        u16* to = out + (from + k) * NEXT * p.out_head_stride;
-        if (out_wide)
-          *(uint2*)to = {low, high};
-        else
-          to[0] = low, to[1] = low >> 16, to[2] = high, to[3] = high >> 16;
-      }
-      from += BATCH;
-      if (from >= UNITS)
-        break;
-      pull(from);
-    }
+    auto sum_at = [](int head, int dim) { return (head * D + (dim ^ (head >> 1 & 3) << 2)) * 4; };
+    merge(p, base, tid, rank, query_row, head0, sink, out_wide, sum_at);
     meet_all(); // before anything that others read here is overwritten, or gone
     if (item + step < items) {
       fetch_q(item + step);

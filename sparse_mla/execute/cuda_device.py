@@ -44,33 +44,33 @@ def done(result: tuple[Any, ...]) -> Any:
     return result[1] if len(result) > 1 else None
 
 
-def compiled(defines: dict[str, int]) -> Path:
-    """The kernel's machine code (a cubin) for these macros; made once."""
-    source = (csrc_dir() / hopper.SOURCE).read_bytes()
-    headers = {name: (csrc_dir() / "include" / name).read_bytes() for name in ("cache_layout.h", "decode_params.h")}
+def compiled(file: str, defines: dict[str, int]) -> Path:
+    """The machine code (a cubin) of a source of the kernel for these macros; made once."""
+    source = (csrc_dir() / file).read_bytes()
+    headers = {name: (csrc_dir() / ("." if "/" in name else "include") / name).read_bytes() for name in hopper.HEADERS}
     headers["hip/hip_runtime.h"] = TYPES.encode()
     flags = [*OPTIONS, *(f"-D{name}={value}" for name, value in defines.items())]
     _, nvrtc = bindings()
 
     def make(path: Path) -> None:
         names = [name.encode() for name in headers]
-        program = done(nvrtc.nvrtcCreateProgram(source, b"decode.cu", len(names), list(headers.values()), names))
+        program = done(nvrtc.nvrtcCreateProgram(source, file.encode(), len(names), list(headers.values()), names))
         (failed,) = nvrtc.nvrtcCompileProgram(program, len(flags), [flag.encode() for flag in flags])
         if int(failed):
             log = bytearray(done(nvrtc.nvrtcGetProgramLogSize(program)))
             done(nvrtc.nvrtcGetProgramLog(program, log))
-            raise CompileError(f"NVRTC on {hopper.SOURCE}:\n{log.decode(errors='replace')}")
+            raise CompileError(f"NVRTC on {file}:\n{log.decode(errors='replace')}")
         code = bytearray(done(nvrtc.nvrtcGetCUBINSize(program)))
         done(nvrtc.nvrtcGetCUBIN(program, code))
         path.write_bytes(code)
 
-    return cached("cuda", repr((nvrtc.nvrtcVersion(), flags, source, headers)), make, ".cubin", what=hopper.SOURCE)
+    return cached("cuda", repr((nvrtc.nvrtcVersion(), flags, source, headers)), make, ".cubin", what=file)
 
 
 @cache
-def _function(device: int, defines: tuple[tuple[str, int], ...]) -> Any:
+def _function(device: int, file: str, defines: tuple[tuple[str, int], ...]) -> Any:
     driver, _ = bindings()
-    module = done(driver.cuModuleLoadData(compiled(dict(defines)).read_bytes()))
+    module = done(driver.cuModuleLoadData(compiled(file, dict(defines)).read_bytes()))
     function = done(driver.cuModuleGetFunction(module, hopper.SYMBOL.encode()))
     attribute = driver.CUfunction_attribute
     shared = dict(defines)["SHARED_BYTES"]
@@ -91,7 +91,7 @@ def launch(inputs: DecodeInputs, cut: hopper.Plan, out: torch.Tensor, lse: torch
             cut.resident(torch.cuda.get_device_properties(device).multi_processor_count),
         )
         config.gridDimX, config.gridDimY, config.gridDimZ = clusters * cut.splits, 1, 1
-        config.blockDimX, config.blockDimY, config.blockDimZ = hopper.THREADS, 1, 1
+        config.blockDimX, config.blockDimY, config.blockDimZ = cut.threads, 1, 1
         config.sharedMemBytes, config.hStream = defines["SHARED_BYTES"], torch.cuda.current_stream(device).cuda_stream
         if cut.splits > 1:
             cluster = driver.CUlaunchAttribute()
@@ -99,7 +99,7 @@ def launch(inputs: DecodeInputs, cut: hopper.Plan, out: torch.Tensor, lse: torch
             cluster.value.clusterDim.x, cluster.value.clusterDim.y, cluster.value.clusterDim.z = cut.splits, 1, 1
             config.attrs, config.numAttrs = [cluster], 1
         places = (ctypes.c_void_p * 1)(ctypes.addressof(argument))
-        function = _function(torch.cuda.current_device(), tuple(defines.items()))
+        function = _function(torch.cuda.current_device(), cut.source, tuple(defines.items()))
         done(driver.cuLaunchKernelEx(config, function, ctypes.addressof(places), 0))
 
 

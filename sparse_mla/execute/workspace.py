@@ -79,12 +79,14 @@ def _invariant(backend: str, tokens: int, heads: int) -> Cut:
     return Cut(0, 0, min((count for count in allowed if count >= wanted), default=allowed[-1]), block)
 
 
-def _fastest(backend: str, main: list[int], extra: list[int], heads: int, name: str) -> Cut:
+def _fastest(backend: str, main: list[int], extra: list[int], heads: int, device: torch.device) -> Cut:
     """The cut of all rows that should take least time."""
     spec = BACKENDS[backend].spec
     if backend == "hopper":
-        best = hopper.plan(main, extra, heads)
+        real = torch.cuda.get_device_properties(device) if device.type == "cuda" else None
+        best = hopper.plan(main, extra, heads, real.multi_processor_count if real else hopper.MULTIPROCESSORS)
         return Cut(0, 0, best.splits, best.head_block)
+    name = arch(device)
     if backend == "triton" and tuned(name):
         tokens = max(1, sum(main + extra) / len(main))
         at = [math.log2(size) for size in (heads, len(main), tokens)]
@@ -114,7 +116,7 @@ def plan_decode(
     if not main:
         return Plan(name, ())
     if not batch_invariant:
-        return Plan(name, (_fastest(name, main, extra, heads, arch(device))._replace(last=len(main)),))
+        return Plan(name, (_fastest(name, main, extra, heads, device)._replace(last=len(main)),))
     each = [_invariant(name, m + e, heads) for m, e in zip(main, extra, strict=True)]
 
     def runs() -> Iterator[Cut]:

@@ -1,6 +1,7 @@
 """Host side of the decode on NVIDIA Hopper: what it needs, how rows are split, how it is compiled and launched.
 
-The kernel is csrc/hopper/decode.cu; execute/cuda_device.py compiles and starts it. Nothing here reads device memory.
+The kernel is csrc/hopper/decode.cu, for 64 heads decode_wide.cu; execute/cuda_device.py compiles and starts it. Nothing here
+reads device memory.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from sparse_mla.cache.layout import HEAD_DIM
 from sparse_mla.errors import InputError
 from sparse_mla.kernels.inputs import DecodeInputs, check_tensor
 
-SOURCE, SYMBOL, THREADS = "hopper/decode.cu", "hopper_decode", 256
+SYMBOL = "hopper_decode"
+HEADERS = ("cache_layout.h", "decode_params.h", "hopper/ptx.h", "hopper/rows.h", "hopper/merge.h")
 TILE = 64  # tokens taken at a time
 SPLITS = {1: 132, 2: 66, 4: 30, 8: 15, 16: 7}  # programs of a row, a cluster: how many clusters an H100 runs at a time
 MULTIPROCESSORS = 132  # of an H100
@@ -26,10 +28,10 @@ class Shape(NamedTuple):
 
     tile: float
     item: float  # a row or part of one, beside its tiles
+    merge: float  # for each program of a cluster
 
 
-SHAPES = {16: Shape(2.0, 5.2), 32: Shape(2.4, 6.3), 64: Shape(4.6, 10.4)}
-MERGE = 0.15  # microseconds, a program of a cluster
+SHAPES = {16: Shape(2.0, 5.2, 0.15), 32: Shape(2.4, 6.3, 0.2), 64: Shape(2.75, 8.0, 0.35)}
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,16 @@ class Plan:
         """Programs, or clusters of them, that a row's heads take."""
         return -(-heads // self.head_block)
 
+    @property
+    def source(self) -> str:
+        """The file that the kernel is compiled from."""
+        return "hopper/decode_wide.cu" if self.head_block == 64 else "hopper/decode.cu"
+
+    @property
+    def threads(self) -> int:
+        """Of a program."""
+        return 384 if self.head_block == 64 else 256
+
     def resident(self, multiprocessors: int = MULTIPROCESSORS) -> int:
         """Clusters that run at a time."""
         return max(1, SPLITS[self.splits] * multiprocessors // MULTIPROCESSORS)
@@ -68,8 +80,8 @@ def plan(main_lens: Sequence[int], extra_lens: Sequence[int] | None, heads: int,
 
     def cost(cut: Plan) -> float:
         rounds = -(-len(main_lens) * cut.blocks(heads) // cut.resident(multiprocessors))
-        shape, merge = SHAPES[cut.head_block], MERGE * cut.splits if cut.splits > 1 else 0.0
-        return rounds * (-(-tiles // cut.splits) * shape.tile + shape.item + merge)
+        shape = SHAPES[cut.head_block]
+        return rounds * (-(-tiles // cut.splits) * shape.tile + shape.item + (cut.splits > 1) * cut.splits * shape.merge)
 
     splits = [count for count in SPLITS if count < 2 * tiles]
     return min((Plan(block, count) for count in splits for block in SHAPES if block < 2 * heads or block == 16), key=cost)
@@ -92,8 +104,8 @@ def check(inputs: DecodeInputs, out: torch.Tensor, lse: torch.Tensor | None) -> 
 
 
 def shared_bytes(head_block: int) -> int:
-    """Shared memory of a program: what decode.cu lays out there, which asserts this."""
-    return (131072 if head_block < 64 else 82176) + 42112 + 1436 * head_block
+    """Shared memory of a program: what the sources lay out there, which assert this."""
+    return 230448 if head_block == 64 else 173184 + 1436 * head_block
 
 
 def defines(inputs: DecodeInputs, cut: Plan) -> dict[str, int]:

@@ -82,7 +82,7 @@ def test_the_kernel_compiles_without_a_gpu(name: str, cut: Plan) -> None:
         cuda_device.bindings()[1].nvrtcVersion()
     except Exception as missing:  # by the bindings' version another one
         pytest.skip(f"needs NVRTC: {missing}")
-    code = cuda_device.compiled(defines(CASES[name].inputs(), cut))
+    code = cuda_device.compiled(cut.source, defines(CASES[name].inputs(), cut))
     assert code.read_bytes()[:4] == b"\x7fELF"
 
 
