@@ -12,11 +12,11 @@ from typing import Any
 
 import pandas as pd
 
+from sparse_mla.analyse.ladder import MAIN, tile_between, traced
 from sparse_mla.build import compile_hip, csrc_dir
 from sparse_mla.build.toolchain import find_toolchain
-from sparse_mla.execute.timing import time_kernel, traced_launches
+from sparse_mla.execute.timing import time_kernel
 from sparse_mla.files import folder
-from sparse_mla.gfx950.accesses import accesses
 from sparse_mla.kernels.case import Case
 from sparse_mla.kernels.catalogue import CATALOGUE, kernel_named
 
@@ -58,15 +58,9 @@ def measure() -> pd.DataFrame:
 def tile_costs(kernel: str) -> dict[str, float]:
     """What one more tile of 32 tokens and 16 heads costs: wave instructions, LDS cycles (passes over the banks, those that
     conflicts added included), and the latter alone. From rows of 8 and of 24 tiles."""
-    found = []
-    for tiles in (_TILES, 3 * _TILES):
-        case = Case.make(rows=1, main=128, extra=tiles * 32 - 128)
-        (launched,) = traced_launches(kernel, case.inputs(), 1)
-        assert launched.trace is not None
-        done = accesses(launched.trace)
-        found.append((launched.wave_instructions, int(done.phases.sum()), int(done.extra.sum())))
-    names = ("wave instructions", "LDS cycles", "LDS conflict cycles")
-    return {name: (after - before) / (2 * _TILES) for name, before, after in zip(names, *found, strict=True)}
+    short, long = (traced(kernel, 32 * tiles - MAIN) for tiles in (_TILES, 3 * _TILES))
+    tile = tile_between(short, long, tiles=2 * _TILES)
+    return {"wave instructions": tile["instructions"], "LDS cycles": tile["lds"], "LDS conflict cycles": tile["conflicts"]}
 
 
 def accepted() -> dict[str, Any]:

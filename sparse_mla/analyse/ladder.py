@@ -67,8 +67,8 @@ def per_tile(kernel: str, split_k: int = 1, heads: int = HEADS) -> dict[str, flo
     return tile_between(*(traced(kernel, extra, split_k, heads) for extra in EXTRA))
 
 
-def tile_between(short: Launched, long: Launched) -> dict[str, float]:
-    """What `per_tile` gives, of two traced launches whose rows have 128 tokens and those of EXTRA."""
+def tile_between(short: Launched, long: Launched, *, tiles: int = (EXTRA[1] - EXTRA[0]) // 32) -> dict[str, float]:
+    """What `per_tile` gives, of two traced launches whose rows are so many tiles apart."""
     ends = []
     for one in (short, long):
         barriers = [ins.mnemonic == "s_barrier" for ins in one.kernel.instructions]
@@ -77,7 +77,7 @@ def tile_between(short: Launched, long: Launched) -> dict[str, float]:
             (one.wave_instructions, one.counts.sum(axis=0)[barriers].sum() / len(one.counts), moved.phases.sum(),
              moved.conflicts.sum())
         )  # fmt: skip
-    per = (np.array(ends[1]) - ends[0]) / ((EXTRA[1] - EXTRA[0]) / 32)
+    per = (np.array(ends[1]) - ends[0]) / tiles
     return dict(zip(("instructions", "barriers", "lds", "conflicts"), per.tolist(), strict=True))
 
 

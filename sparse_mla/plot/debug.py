@@ -74,9 +74,7 @@ def _paint(fig: Any, axis: Any, values: NDArray[Any], extent: tuple[float, ...])
 
 def _table(name: str, names: list[str], values: NDArray[Any]) -> pd.DataFrame:
     """One line a register or line of LDS."""
-    rows = []
-    for label, row in zip(names, values, strict=True):
-        fine = row[np.isfinite(row)]
-        low, high = (fine.min(), fine.max()) if fine.size else (np.nan, np.nan)
-        rows.append({name: label, "min": low, "max": high, "distinct": len(np.unique(row)), "not finite": row.size - fine.size})
-    return pd.DataFrame(rows)
+    frame, there = pd.DataFrame(values), np.isfinite(values)
+    fine = frame.where(there)
+    columns = {"min": fine.min(axis=1), "max": fine.max(axis=1), "distinct": frame.nunique(axis=1, dropna=False)}
+    return pd.DataFrame({name: names} | columns | {"not finite": (~there).sum(axis=1)})
