@@ -19,10 +19,10 @@ from sparse_mla.kernels.split_k import workspace_shape
 
 
 @lru_cache(maxsize=64)
-def load(source: str, sanitize: frozenset[str] | None = None, trace: bool = False) -> dict[str, Code]:
-    """The kernels of one source under csrc/, compiled for gfx950 and decoded for the engine, by symbol."""
+def load(source: str, **decoded: Any) -> dict[str, Code]:
+    """The kernels of one source under csrc/, compiled for gfx950 and decoded, by symbol. Options are those of gfx950.decode."""
     program = parse(compile_hip(csrc_dir() / source).text)
-    return {name: decode(kernel, sanitize=sanitize, trace=trace) for name, kernel in program.kernels.items()}
+    return {name: decode(kernel, **decoded) for name, kernel in program.kernels.items()}
 
 
 class Prepared(NamedTuple):
@@ -61,22 +61,21 @@ def prepared(
     split_k: int,
     partials: Partials,
     out: torch.Tensor | None = None,
-    sanitize: frozenset[str] | None = None,
-    trace: bool = False,
+    **decoded: Any,
 ) -> tuple[torch.Tensor, torch.Tensor, list[Prepared]]:
-    """A decode's output bf16 [rows, heads, 512], lse f32 [rows, heads], and the launches that will fill them. `sanitize` and
-    `trace` as in gfx950.decode."""
+    """A decode's output bf16 [rows, heads, 512], lse f32 [rows, heads], and the launches that will fill them. Other options as
+    in gfx950.decode."""
     tensors = outputs(spec, inputs, split_k, partials) | ({} if out is None else {"out": out})
     arrivals = tensors.pop("arrivals", None)
     steps = []
     for launched in spec.launches(inputs.rows, inputs.heads, split_k, partials):
         if launched.source == TRITON:
-            ready = triton_launch(launched, inputs, **tensors, split_k=split_k, sanitize=sanitize, trace=trace)
+            ready = triton_launch(launched, inputs, **tensors, split_k=split_k, decoded=decoded)
             steps.append(Prepared(launched, *ready))
             continue
         memory = Memory()
         params = pack(inputs, **tensors, arrivals=arrivals, split_k=split_k, place=memory.map)
-        code = load(launched.source, sanitize, trace)[launched.symbol]
+        code = load(launched.source, **decoded)[launched.symbol]
         steps.append(Prepared(launched, code, bytes(params), memory, 0))
     return tensors["out"], tensors["lse"], steps
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -57,23 +57,13 @@ def intermediate(symbol: str, split_k: int) -> dict[str, str]:
 
 
 def triton_launch(
-    launched: KernelLaunch,
-    inputs: DecodeInputs,
-    *,
-    out: torch.Tensor,
-    lse: torch.Tensor | None,
-    partial_acc: torch.Tensor,
-    partial_ml: torch.Tensor,
-    split_k: int,
-    sanitize: frozenset[str] | None = None,
-    trace: bool = False,
+    launched: KernelLaunch, inputs: DecodeInputs, *, decoded: Mapping[str, Any] | None = None, **tensors: Any
 ) -> tuple[Code, bytes, Memory, int]:
     """One launch: the code that Triton makes for these arguments, the argument segment, the memory and the dynamic LDS in bytes.
 
-    Tensors as for `params.pack`. Raises InputError where there is no Triton.
+    Tensors and `split_k` as for `triton_kernels.arguments`; `decoded`: options of gfx950.decode. Raises InputError where there is
+    no Triton.
     """
-    launcher, options = _called(
-        launched, inputs, out=out, lse=lse, partial_acc=partial_acc, partial_ml=partial_ml, split_k=split_k
-    )
-    code, (_, _, kernarg, memory), lds = launcher.prepared(launched.grid, (), options, sanitize, trace)
+    launcher, options = _called(launched, inputs, **tensors)
+    code, (_, _, kernarg, memory), lds = launcher.prepared(launched.grid, (), options, **decoded or {})
     return code, kernarg, memory, lds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -62,8 +63,8 @@ _FOLDER = re.compile(r'(?<=")/[^"]*/(?=(?:sparse_mla/kernels|triton/language)")'
 
 
 @lru_cache(maxsize=256)
-def _decoded(text: str, name: str, sanitize: frozenset[str] | None, trace: bool) -> Code:
-    return decode(parse(_FOLDER.sub("", text))[name], sanitize=sanitize, trace=trace)
+def _decoded(text: str, name: str, **options: Any) -> Code:
+    return decode(parse(_FOLDER.sub("", text))[name], **options)
 
 
 class TritonLauncher:
@@ -83,7 +84,7 @@ class TritonLauncher:
     def _run(self, grid: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Launched:
         sanitize: frozenset[str] | None = frozenset() if kwargs.pop("sanitize", False) else None
         threads = kwargs.pop("threads", None)
-        code, launched, lds = self.prepared(grid, args, kwargs, sanitize)
+        code, launched, lds = self.prepared(grid, args, kwargs, sanitize=sanitize)
         return launch(code, *launched, dynamic_lds=lds, threads=threads)
 
     def debug(self, grid: Any, *args: Any, workgroup: Sequence[int] = (0, 0, 0), **kwargs: Any) -> Debugger:
@@ -93,26 +94,18 @@ class TritonLauncher:
         stopped.sources.update(_sources(code.kernel))
         return stopped
 
-    def prepared(
-        self,
-        grid: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        sanitize: frozenset[str] | None = None,
-        trace: bool = False,
-    ) -> tuple[Code, _Launch, int]:
-        """The code, the grid, block, arguments and memory of a launch, and its dynamic LDS in bytes; `sanitize` and `trace` as in
-        gfx950.decode."""
+    def prepared(self, grid: Any, args: tuple[Any, ...], kwargs: dict[str, Any], **decoded: Any) -> tuple[Code, _Launch, int]:
+        """The code, the grid, block, arguments and memory of a launch, and its dynamic LDS in bytes; options of gfx950.decode."""
         compiled = self.compile(*args, **kwargs)
         signature = inspect.signature(self.function.fn)
         bound = signature.bind(*args, **{key: value for key, value in kwargs.items() if key in signature.parameters})
         bound.apply_defaults()
         sizes = tuple(grid(bound.arguments) if callable(grid) else (grid,) if isinstance(grid, int) else grid)
         memory = Memory()
-        code = _decoded(compiled.asm["amdgcn"], compiled.metadata.name, sanitize, trace)
+        code = _decoded(compiled.asm["amdgcn"], compiled.metadata.name, **decoded)
         values = [value for name, kind in compiled.src.signature.items() for value in _runtime(name, kind, bound.arguments[name])]
         # Behind its own arguments a Triton kernel has pointers to scratch memory, as many programs wide as the grid.
-        programs = (sizes[0] if sizes else 1) * (sizes[1] if len(sizes) > 1 else 1) * (sizes[2] if len(sizes) > 2 else 1)
+        programs = math.prod(sizes)
         for name in ("global_scratch_size", "profile_scratch_size")[: len(code.kernel.explicit_arguments) - len(values)]:
             size = getattr(compiled.metadata, name, 0) * programs
             values.append(torch.zeros(size, dtype=torch.uint8) if size else None)

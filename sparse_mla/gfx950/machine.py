@@ -327,7 +327,6 @@ def run_snippet(
     exec_mask: int = (1 << 64) - 1,
     vcc: int = 0,
     scc: int = 0,
-    m0: int = 0,
     memory: Memory | None = None,
     lds: np.ndarray | None = None,
     scratch: np.ndarray | None = None,
@@ -358,7 +357,7 @@ def run_snippet(
     scalars[HARDWARE_SGPRS : HARDWARE_SGPRS + len(code.constants)] = code.constants
     scalars[_VCC : _VCC + 2] = vcc & 0xFFFFFFFF, vcc >> 32
     scalars[_EXEC : _EXEC + 2] = exec_mask & 0xFFFFFFFF, exec_mask >> 32
-    scalars[_M0] = m0
+    scalars[_M0] = 0
     header = native.Wave.from_address(host.waves.ctypes.data)
     header.scc = scc
     native.engine().run_wave(c.byref(run.shared), c.byref(host.worker))

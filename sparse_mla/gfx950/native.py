@@ -50,14 +50,14 @@ def host_cpu() -> str:
     return platform.machine() + next((line for line in lines if line.startswith(("flags", "Features"))), "")
 
 
-def build_engine(target: tuple[str, ...] | None = None, *, root: Path | None = None) -> Path:
+def build_engine(target: tuple[str, ...] | None = None) -> Path:
     """The engine's shared object, for this host or for clang's `target` arguments; made once and kept.
 
     Raises ToolchainError when there is no compiler or it fails.
     """
     own = ("runtime", "access", "sanitize", "races", "trace")
     units = [*sources(), *((name, (ENGINE / f"{name}.c").read_text()) for name in own)]
-    return build_shared_object("engine", units, ENGINE, "the emulator's engine", target, root=root)
+    return build_shared_object("engine", units, ENGINE, "the emulator's engine", target)
 
 
 def build_shared_object(

@@ -234,36 +234,55 @@ def check(row: Row, statement: Statement, columns: Mapping[str, Words], rng: np.
         args[x.name] = signs[how.signs[x.name]](value(x, words)) if x.name in how.signs else value(x, words)  # type: ignore[operator]
     args["exec"], args["raw"] = before.mask(126), raw
     args["vcc"] = np.array([before.mask(106) >> lane & 1 for lane in range(64)], object)
-    with np.errstate(all="ignore"):
-        results = statement(**{name: args[name] for name in wanted(statement)})
-    results = list(results) if isinstance(results, tuple) else [results]
-    after, expected = before.run(text), before.copy()
-    active = np.array([row.latency == "lane" or exec_mask >> lane & 1 for lane in range(64)], bool)
+    expected, after = stated(row, at, before, results_of(statement, args)), before.run(text)
+    bits = np.array(halves(exec_mask), np.uint32)
     for x in row.operands:
         if not x.write:
             continue
-        words, (letter, first) = words_of(x, results.pop(0)), at[x.name]
-        target, got = (registers.file(letter)[first : first + len(words)] for registers in (expected, after))
-        if x.value == "m":
-            bits = np.array(halves(exec_mask), np.uint32)
-            # What a carry-out gives for inactive lanes is not stated; a comparison gives 0.
-            target[:] = words[:, 0] & bits | (0 if row.mnemonic.startswith("v_cmp") else got & ~bits)
-        elif letter == "s":
-            target[:] = words[:, 0]
-        else:
-            lanes = np.broadcast_to(active, target.shape)
-            if old := kept(row.mnemonic):
-                part = words & np.uint32(0xFF if old == 0xFFFFFF00 else 0xFFFF)
-                words = part << np.uint32(16 * (old == 0xFFFF)) | target & np.uint32(old)
-            target[lanes] = words[lanes]
+        letter, first = at[x.name]
+        target, got = (registers.file(letter)[first : first + dwords(x)] for registers in (expected, after))
+        if x.value == "m" and not row.mnemonic.startswith("v_cmp"):
+            target |= got & ~bits  # what a carry-out gives for inactive lanes is not stated; a comparison gives 0
+        elif letter != "s":
             alike = as_good(row, x, args["a"], target, got)
             if "clamp" in how.modifiers or row.mnemonic.startswith("v_med3_f"):  # which zero is open
                 alike |= np.equal(*(unsigned_zeros(w, x) for w in (target, got)))
-            target[alike & lanes] = got[alike & lanes]
-    expected.scc = int(bool(results.pop(0))) if results else scc
-    if results:
-        expected.sgpr[126:] = halves(results.pop(0))
+            alike = alike & active_lanes(row, exec_mask)
+            target[alike] = got[alike]
     compare(text, expected, after, args)
+
+
+def results_of(statement: Statement, args: Mapping[str, Any]) -> list[Any]:
+    """What a statement says of the operands that it asks for."""
+    with np.errstate(all="ignore"):
+        results = statement(**{name: args[name] for name in wanted(statement)})
+    return list(results) if isinstance(results, tuple) else [results]
+
+
+def active_lanes(row: Row, exec_mask: int) -> NDArray[np.bool_]:
+    return np.array([row.latency == "lane" or exec_mask >> lane & 1 for lane in range(64)], bool)
+
+
+def stated(row: Row, at: Mapping[str, tuple[str, int]], before: Registers, results: list[Any]) -> Registers:
+    """The registers after an instruction whose operands stand at these places, by its statement's results."""
+    after, exec_mask, left = before.copy(), before.mask(126), list(results)
+    active = active_lanes(row, exec_mask)
+    for x in row.operands:
+        if not x.write:
+            continue
+        words, (letter, first) = words_of(x, left.pop(0)), at[x.name]
+        target = after.file(letter)[first : first + len(words)]
+        if letter == "s":
+            target[:] = words[:, 0] & np.array(halves(exec_mask), np.uint32) if x.value == "m" else words[:, 0]
+            continue
+        if old := kept(row.mnemonic):
+            part = words & np.uint32(0xFF if old == 0xFFFFFF00 else 0xFFFF)
+            words = part << np.uint32(16 * (old == 0xFFFF)) | target & np.uint32(old)
+        target[:, active] = words[:, active]
+    after.scc = int(bool(left.pop(0))) if left else before.scc
+    if left:
+        after.sgpr[126:] = halves(left.pop(0))
+    return after
 
 
 def wanted(statement: Statement) -> list[str]:

@@ -262,7 +262,6 @@ VALU: dict[str, Statement] = {
     "v_cvt_i32_f32": lambda a: to_integer(a, -(2**31), 2**31 - 1),
     "v_cvt_u32_f32": lambda a: to_integer(a, 0, M32),
     "v_cvt_pk_bf16_f32": lambda a, b: bf16(b) << 16 | bf16(a),
-    "v_cvt_f32_bf16": lambda a: real(a << 16),
     "v_cvt_f32_fp8": lambda a: FP8[byte(a, 0)],
     "v_cvt_f32_bf8": lambda a: BF8[byte(a, 0)],
     "v_cvt_pk_f32_fp8": lambda a: np.stack([FP8[byte(a, 0)], FP8[byte(a, 1)]]),
@@ -317,15 +316,10 @@ VALU: dict[str, Statement] = {
     "v_mad_u64_u32": lambda a, b, c: (a * b + c, a * b + c > M64),
     "v_mad_i64_i32": lambda a, b, c: (a * b + c, a * b + c >> 64 & 1),  # bit 64 of the 65-bit sum
     # 16-bit results: this generation clears the upper half of the destination.
-    "v_add_u16": lambda a, b: a + b & 0xFFFF,
-    "v_sub_u16": lambda a, b: a - b & 0xFFFF,
-    "v_mul_lo_u16": lambda a, b: a * b & 0xFFFF,
     "v_lshlrev_b16": lambda a, b: b << (a & 15) & 0xFFFF,
     "v_lshrrev_b16": lambda a, b: (b & 0xFFFF) >> (a & 15),
     "v_pk_lshlrev_b16": lambda a, b: b << (a & 15),
     "v_pk_lshrrev_b16": lambda a, b: b >> (a & 15),
-    "v_pk_add_u16": lambda a, b: a + b,
-    "v_cndmask_b32": lambda a, b, c: np.where(c, b, a),
     "v_mbcnt_lo_u32_b32": lambda a, b, lane: popcount(a & (1 << lane) - 1 & M32) + b,
     "v_mbcnt_hi_u32_b32": lambda a, b, lane: popcount(a & (1 << lane) - 1 >> 32) + b,
     # A whole register and single lanes of it. EXEC matters to the first and to no other.
@@ -347,8 +341,6 @@ for _t in ("u32", "i32"):
 for _op, _order in ORDER.items():
     _name = "ne" if _op == "lg" else _op
     VALU |= dict.fromkeys((f"v_cmp_{_name}_{t}" for t in ("i32", "u32", "i64", "u64")), _order)
-    VALU[f"v_cmp_{_name}_i16"] = lambda a, b, order=_order: order(sext(a, 16), sext(b, 16))
-    VALU[f"v_cmp_{_name}_u16"] = lambda a, b, order=_order: order(a & 0xFFFF, b & 0xFFFF)
     if _op != "lg":  # not what Python calls unequal: NaN makes it false
         VALU[f"v_cmp_{_op}_f32"] = _order
         VALU[f"v_cmp_n{_op}_f32"] = lambda a, b, order=_order: ~order(a, b)
@@ -380,5 +372,3 @@ TAKEN: dict[str, Statement] = {  # branches
 # Waits and hints change no register; what s_endpgm and s_barrier do is in test_launch.py.
 NO_EFFECT = {"s_nop": "7", "s_waitcnt": "vmcnt(0) lgkmcnt(0)", "s_sleep": "1", "s_setprio": "3", "s_sethalt": "0",
              "s_icache_inv": "", "s_barrier": "", "s_endpgm": "", **statements_memory.NO_EFFECT}  # fmt: skip
-
-STATED = {*SALU, *VALU, *statements_memory.STATED, *TAKEN, *NO_EFFECT}
