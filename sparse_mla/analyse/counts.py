@@ -35,8 +35,10 @@ def by_one_wave(counts: pd.DataFrame, wave: int = 0) -> pd.DataFrame:
 
 
 def hottest_lines(counts: pd.DataFrame, n: int = 10) -> pd.DataFrame:
-    """The `n` source lines with most wave instructions: file (under csrc/), line, count, share of all, and the line's text."""
+    """The `n` source lines with most wave instructions, as analyse.hot.hot_lines has them: file (under csrc/), line, count, share
+    of all, the line's text, of, kind."""
     lines = counts.groupby(["file", "line"], as_index=False)["count"].sum()
     lines["share"] = lines["count"] / lines["count"].sum()
     lines, sources = lines.nlargest(n, "count").reset_index(drop=True), Sources({})
-    return lines.assign(source=[sources.line(row.file, int(row.line)) for row in lines.itertuples()])
+    texts = [sources.line(row.file, int(row.line)) for row in lines.itertuples()]
+    return lines.assign(source=texts, of="hit", kind="emulated")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from sparse_mla.plot.figure import Figure
-from sparse_mla.plot.style import SERIES, bar, canvas, name_rows, place, stack
+from sparse_mla.plot.style import SERIES, canvas, name_rows, stack
 
 # One colour a unit wherever units are drawn; hatches so that neighbours part without colour too.
 UNIT_LOOK = {
@@ -32,16 +32,4 @@ def mix_figure(by_unit: pd.DataFrame, *, title: str, source: str) -> Figure:
         f"as many as wave {per_wave.idxmin()}."
     )
     table = by_unit.assign(all=per_wave).reset_index()
-    return Figure(fig, title, finding, "emulated", source, table)
-
-
-def lines_figure(lines: pd.DataFrame, *, title: str, source: str) -> Figure:
-    """The busiest source lines, with their text. `lines` is what analyse.counts.hottest_lines gives."""
-    with canvas(7.8, 0.32 * len(lines) + 0.9) as (fig, axis):
-        axis.barh(range(len(lines)), lines.share * 100, **bar())
-        name_rows(axis, [f"{place(row)}  {row.source[:58]}" for row in lines.itertuples()], code=7.5)
-        axis.set_xlabel("share of executed wave instructions, %")
-    first = lines.iloc[0]
-    finding = f"{len(lines)} lines take {lines.share.sum():.0%} of all executed ones; line {first.line} alone {first.share:.0%}."
-    table = lines.assign(share=(lines.share * 100).round(1).astype(str) + " %")
     return Figure(fig, title, finding, "emulated", source, table)

@@ -14,7 +14,7 @@ from sparse_mla.plot.style import CAUSE_LOOK, INK, bar, canvas, name_rows, note,
 
 def hot_figure(rows: pd.DataFrame, *, title: str, source: str) -> Figure:
     """The hottest lines or instructions, split by cause where that is known. `rows`: what analyse.hot.hot_lines or
-    hot_instructions gives."""
+    hot_instructions gives, or analyse.counts.hottest_lines."""
     timed = [cause for cause in CAUSE_LOOK if cause in rows and rows.of[0] == "time" and rows[cause].any()]
     labels = [_label(row) for row in rows.itertuples()]
     with canvas(9.0, 0.3 * len(rows) + 1.4) as (fig, axis):
@@ -66,7 +66,7 @@ def _bars(axis: Any, rows: pd.DataFrame, columns: Sequence[str], lengths: pd.Ser
 
 
 def _label(row: Any) -> str:
-    phase = f" [{row.phase}]" if row.phase != "other" else ""
+    phase = f" [{row.phase}]" if getattr(row, "phase", "other") != "other" else ""
     return f"{place(row)}{phase}  {str(getattr(row, 'text', row.source))[:46]}"
 
 

@@ -7,8 +7,9 @@ import torch
 from sparse_mla.cache.paging import PagedCache
 from sparse_mla.kernels.case import Case
 from sparse_mla.plot.cache import attended_figure, block_figure, quantisation_figure, slots_figure
-from sparse_mla.plot.counts import lines_figure, mix_figure
+from sparse_mla.plot.counts import mix_figure
 from sparse_mla.plot.figure import Figure
+from sparse_mla.plot.hot import hot_figure
 
 WAVES = pd.DataFrame({"MFMA": [40, 8], "VALU": [100, 90], "LDS": [10, 7]}, index=pd.Index([0, 1], name="wave"))
 LINES = pd.DataFrame({"file": ["a.h", "b.h"], "line": [3, 9], "count": [30, 10], "share": [0.3, 0.1], "source": ["x = y;", ""]})
@@ -23,8 +24,8 @@ def filled() -> PagedCache:
 PICTURES = {
     "mix": (lambda: mix_figure(WAVES, title="t", source="s"), "emulated",
             "255 wave instructions: VALU 75%, MFMA 19%. Wave 0 issues most, 1.43 times as many as wave 1."),
-    "lines": (lambda: lines_figure(LINES, title="t", source="s"), "emulated",
-              "2 lines take 40% of all executed ones; line 3 alone 30%."),
+    "lines": (lambda: hot_figure(LINES.assign(of="hit", kind="emulated"), title="t", source="s"), "emulated",
+              "These 2 take 40%; a.h:3 alone takes 30%."),
     "block": (lambda: block_figure(filled()), "measured", "then 560 bytes of padding up to the block stride of 1728."),
     "quantisation": (lambda: quantisation_figure(torch.randn(8, 512, generator=torch.Generator().manual_seed(0))), "measured",
                      "RoPE loses at most 0.3"),
