@@ -11,7 +11,7 @@ from sparse_mla.analyse.compare import compare_counters
 from sparse_mla.analyse.instructions import instructions
 from sparse_mla.errors import InputError
 from sparse_mla.record import att, rocprof_csv
-from sparse_mla.record.counters import Chip
+from sparse_mla.record.counters import Chip, derive
 from sparse_mla.record.formats import open_profile
 from sparse_mla.record.schema import CAUSES, Recording
 
@@ -37,14 +37,14 @@ def moved_counters(before: Recording, after: Recording, by: float = 1.3, n: int 
 def matrix_busy(recording: Recording) -> pd.DataFrame:
     """How busy the matrix pipes were, in per cent of the time of a launch, of the whole device and of the compute units that had
     a wave. Columns: dispatch, units (how many of these), device, busy_units. Raises InputError without the counters or waves."""
-    counters, chip = recording["counters"], Chip.of(recording)
-    table = counters.pivot_table(index="dispatch", columns="name", values="value")
-    if recording["waves"].empty or not {"SQ_VALU_MFMA_BUSY_CYCLES", "GRBM_GUI_ACTIVE"} <= set(table):
+    known = derive(recording)
+    device = known[known.metric == "MFMA utilisation"].set_index("dispatch").value
+    if recording["waves"].empty or device.empty:
         raise InputError("this recording has no waves, or not the counters SQ_VALU_MFMA_BUSY_CYCLES and GRBM_GUI_ACTIVE")
     place = [name for name in ("xcd", "se", "cu") if name in recording["waves"]]
     units = recording["waves"].groupby("dispatch")[place].apply(lambda some: len(some.drop_duplicates()))
-    device = 100 * table.SQ_VALU_MFMA_BUSY_CYCLES / (table.GRBM_GUI_ACTIVE / chip.xcds * chip.cus * chip.simds)
-    return pd.DataFrame({"units": units, "device": device, "busy_units": device * chip.cus / units}).reset_index()
+    busy = device * Chip.of(recording).cus / units
+    return pd.DataFrame({"units": units, "device": device, "busy_units": busy}).reset_index()
 
 
 def lds_load(recording: Recording) -> pd.DataFrame:
