@@ -14,7 +14,7 @@ import numpy as np
 from sparse_mla.errors import AssemblyError
 from sparse_mla.gfx950.assembly import Instruction, Kernel
 from sparse_mla.gfx950.generate import all_rows, slots
-from sparse_mla.gfx950.hazards import Step, step
+from sparse_mla.gfx950.hazards import Step, implicit, step
 from sparse_mla.gfx950.isa import ALIASES, ARCHES, ENCODINGS, MICRO, REFUSED, ROWS
 from sparse_mla.gfx950.isa.matrix import controls
 from sparse_mla.gfx950.isa.row import Operand, Row
@@ -155,10 +155,11 @@ class _Decoder(Operands):
     def check(self, at: Context, row: Row, pc: int, slot: dict[str, int]) -> None:
         """The sanitizer's operation before an instruction."""
         if self.checks is not None:
-            self.checks[pc] = describe(row, at.ins, at.suffix, at.accesses, slot)
+            accesses = [*at.accesses, *implicit(row, at.ins)]
+            self.checks[pc] = describe(row, at.ins, accesses, slot)
             if self.nan_units and row.unit in self.nan_units:
                 watch_result(self.checks[pc], row)
-            self.steps.append(step(row, at.ins, at.suffix, at.accesses))
+            self.steps.append(step(row, at.ins, at.suffix, accesses))
             self.ops.append(Emitted("_check", [], pc))
 
     def trace(self, at: Context, row: Row, slot: dict[str, int]) -> None:

@@ -45,12 +45,12 @@ def slots(ins: Instruction) -> int:
     return 1 + int(ins.args[0].value) if ins.mnemonic == "s_nop" else 1
 
 
-def implicit(row: Row, ins: Instruction) -> Iterator[tuple[Operand, int, int]]:
-    """Scalar registers that the text does not name: operand, first, how many."""
+def implicit(row: Row, ins: Instruction) -> Iterator[Access]:
+    """Scalar registers that the text does not name."""
     if row.mnemonic.startswith("v_div_fmas"):
-        yield Operand("vcc", "M", True, False), 106, 2
+        yield Operand("vcc", "M", True, False), True, 106, 2
     if _M0_USERS.match(row.mnemonic) or "lds" in dict(ins.modifiers):
-        yield Operand("m0", "su", True, False), 124, 1
+        yield Operand("m0", "su", True, False), True, 124, 1
 
 
 def step(row: Row, ins: Instruction, suffix: str, accesses: Sequence[Access]) -> Step:
@@ -66,8 +66,7 @@ def step(row: Row, ins: Instruction, suffix: str, accesses: Sequence[Access]) ->
             kinds.add("placed")
     passes = int(re.sub(r"\D", "", row.latency)) if row.unit == "MFMA" else 0
     out = Step(name, row.unit, slots(ins), frozenset(kinds), passes)
-    unnamed = [(operand, True, first, count) for operand, first, count in implicit(row, ins)]
-    for operand, scalar, first, count in [*accesses, *unnamed]:
+    for operand, scalar, first, count in accesses:
         place = (SCALAR if scalar else 0) + first
         how = "value"
         if row.unit == "MFMA":

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sparse_mla.gfx950.assembly import Instruction, Kernel
-from sparse_mla.gfx950.hazards import HARDWARE, SCALAR, Step, find, implicit, slots
+from sparse_mla.gfx950.hazards import HARDWARE, SCALAR, Access, Step, find, slots
 from sparse_mla.gfx950.isa.memory import Shape, shape
-from sparse_mla.gfx950.isa.row import Operand, Row
+from sparse_mla.gfx950.isa.row import Row
 from sparse_mla.gfx950.memory import Memory
 from sparse_mla.gfx950.native import STRUCTS
 
@@ -87,13 +87,10 @@ class Finding:
         return f"{self.kind}: {self.kernel} {self.what}\n  {where}\n  usual cause: {self.cause}"
 
 
-def describe(
-    row: Row, ins: Instruction, suffix: str, accesses: Sequence[tuple[Operand, bool, int, int]], slot: dict[str, int]
-) -> np.ndarray:
-    """What an instruction does, for the engine. `accesses`: operand, scalar or not, first register, how many."""
+def describe(row: Row, ins: Instruction, accesses: Sequence[Access], slot: dict[str, int]) -> np.ndarray:
+    """What an instruction does, for the engine."""
     check = np.zeros((), CHECK)
     matrix = row.unit == "MFMA"
-    accesses = [*accesses, *((operand, True, first, count) for operand, first, count in implicit(row, ins))]
     for i, (operand, scalar, first, count) in enumerate(accesses):
         role = 3 * (row.mnemonic in _COPIES) or 4 * (row.unit == "VALU" and operand.value in "UI")
         if row.mnemonic in ("v_readlane_b32", "v_readfirstlane_b32"):

@@ -27,12 +27,8 @@ SOURCE = """#include <hip/hip_runtime.h>
 extern "C" __global__ __launch_bounds__(256) void add(int* x, int n) { __shared__ int t[64]; t[threadIdx.x % 64] = n;
   __syncthreads(); x[blockIdx.x * blockDim.x + threadIdx.x] += t[threadIdx.x % 64]; }
 extern "C" __global__ void nothing() {}"""
-DEVICE, HOST, STREAM, GLOBAL = (
-    1,
-    2,
-    1,
-    0,
-)  # hipMemcpyHostToDevice, DeviceToHost; hipStreamNonBlocking; hipStreamCaptureModeGlobal
+# hipMemcpyHostToDevice, DeviceToHost; hipStreamNonBlocking; hipStreamCaptureModeGlobal
+DEVICE, HOST, STREAM, GLOBAL = 1, 2, 1, 0
 
 
 @pytest.fixture

@@ -33,24 +33,10 @@ from tests.gfx950.statements import (
     to_integer,
 )
 
-SMALL = {
-    "fp8": ml_dtypes.float8_e4m3fn,
-    "bf8": ml_dtypes.float8_e5m2,
-    "fp6": ml_dtypes.float6_e2m3fn,
-    "bf6": ml_dtypes.float6_e3m2fn,
-    "fp4": ml_dtypes.float4_e2m1fn,
-    "f16": np.float16,
-    "bf16": ml_dtypes.bfloat16,
-}
-MANTISSA = {
-    "fp8": (3, 7),
-    "bf8": (2, 15),
-    "fp6": (3, 1),
-    "bf6": (2, 3),
-    "fp4": (1, 1),
-    "f16": (10, 15),
-    "bf16": (7, 127),
-}  # bits, bias
+SMALL = {"fp8": ml_dtypes.float8_e4m3fn, "bf8": ml_dtypes.float8_e5m2, "fp6": ml_dtypes.float6_e2m3fn, "f16": np.float16,
+         "bf6": ml_dtypes.float6_e3m2fn, "fp4": ml_dtypes.float4_e2m1fn, "bf16": ml_dtypes.bfloat16}  # fmt: skip
+MANTISSA = {"fp8": (3, 7), "bf8": (2, 15), "fp6": (3, 1), "bf6": (2, 3), "fp4": (1, 1), "f16": (10, 15), "bf16": (7, 127)}
+"""Bits, bias."""
 LARGEST = {"fp6": 7.5, "bf6": 28.0, "fp4": 6.0}  # takes the place of what overflows
 NAN = {"fp8": 0x7F, "bf8": 0x7F, "fp6": 0x1F, "bf6": 0x1F, "fp4": 7, "f16": 0x7E00, "bf16": 0x7FC0}
 

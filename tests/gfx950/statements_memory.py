@@ -196,20 +196,8 @@ LDS_OTHERS = {"ds_permute_b32", "ds_swizzle_b32", "ds_append", "ds_consume", "ds
 NO_EFFECT = {"s_dcache_inv": "", "s_dcache_inv_vol": "", "s_dcache_wb": "", "s_dcache_wb_vol": "",
              "s_dcache_discard": "s[4:5], 0x10", "s_dcache_discard_x2": "s[4:5], 0x10",
              "buffer_inv": "sc1", "buffer_wbl2": "sc0 sc1", "ds_nop": ""}  # fmt: skip
-STATED = {
-    *SCALAR_ATOMICS,
-    *TYPED,
-    *MEMORY,
-    *ELEMENTS,
-    *EXCHANGES,
-    *SCALAR,
-    *STRAIGHT,
-    *ATOMICS,
-    *DS_ATOMICS,
-    *TRANSPOSED,
-    *LDS_OTHERS,
-    *NO_EFFECT,
-}
+STATED = {*SCALAR_ATOMICS, *TYPED, *MEMORY, *ELEMENTS, *EXCHANGES, *SCALAR, *STRAIGHT, *ATOMICS, *DS_ATOMICS, *TRANSPOSED}
+STATED |= LDS_OTHERS | {*NO_EFFECT}
 
 
 def swizzled(mode: str, n: list[int], lane: int) -> int:

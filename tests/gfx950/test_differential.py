@@ -38,9 +38,8 @@ STATEMENTS = {
 }
 
 
-HOMES = {
-    kind: i for i, kinds in enumerate(("F", "fPX", "hHg", "uib")) for kind in kinds
-}  # which registers begin with which numbers
+# Which registers begin with which numbers.
+HOMES = {kind: i for i, kinds in enumerate(("F", "fPX", "hHg", "uib")) for kind in kinds}
 
 
 def has_nan(x: Any, active: Any) -> bool:

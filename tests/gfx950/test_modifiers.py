@@ -14,20 +14,8 @@ from sparse_mla.gfx950.isa import ROWS
 from tests.gfx950.harness import rejected
 from tests.gfx950.test_rows import example
 
-LISTS = (
-    "[1]",
-    "[0]",
-    "[1,0]",
-    "[0,1]",
-    "[0,0]",
-    "[1,0,0]",
-    "[0,1,0]",
-    "[0,0,1]",
-    "[0,0,0]",
-    "[1,0,0,0]",
-    "[0,0,1,0]",
-    "[0,0,0,1]",
-)
+LISTS = ("[1]", "[0]", "[1,0]", "[0,1]", "[0,0]", "[1,0,0]", "[0,1,0]", "[0,0,1]", "[0,0,0]", "[1,0,0,0]", "[0,0,1,0]",
+         "[0,0,0,1]")  # fmt: skip
 MODIFIERS = [f" {key}:{x}" for key in ("op_sel", "op_sel_hi", "neg_lo", "neg_hi", "neg") for x in LISTS]
 MODIFIERS += [" clamp", " mul:2", " mul:4", " div:2", " gds", " lds", " sc0", " sc1", " nt", " glc", " offen", " idxen", " tfe"]
 MODIFIERS += [" offset:8", " offset0:1", " offset1:2", " cbsz:1", " abid:1", " blgp:1", " cbsz:2", " blgp:4", " bitop3:0x2a"]
