@@ -28,7 +28,7 @@ test: lint  ## lint, types and the whole test suite
 lint: $(READY)  ## ruff, mypy and clang-format
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror csrc/*/*.h csrc/*/*.hip csrc/*/*.cpp
+	$(BIN)/clang-format --dry-run --Werror csrc/*/*.h csrc/*/*.cu* csrc/*/*.hip csrc/*/*.cpp
 
 lab: $(READY)  ## open JupyterLab at the notebooks (loopback only, with a token)
 	$(BIN)/jupyter lab --notebook-dir=notebooks

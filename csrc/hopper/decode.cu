@@ -22,7 +22,7 @@
 #include "cache_layout.h"
 #include "decode_params.h"
 
-#include "hopper/ptx.h"
+#include "hopper/ptx.cuh"
 
 constexpr int N = HEADS, D = HEAD_DIM, TILE = 64, GROUP = TILE * 128, CHUNKS = 4;
 constexpr int C = N / 4, OWN = N / 8; // heads that a thread has columns of: in O; in S, whose heads the warpgroups share out
@@ -41,8 +41,8 @@ constexpr int ML_AT = ALPHA_AT + N * 4;        // [maximum, sum][head]
 constexpr int ZERO_AT = ML_AT + 2 * N * 4;     // 128 bytes of zeros
 constexpr int SCALES_AT = ZERO_AT + 128;       // [warp][16 tokens]
 static_assert(SCALES_AT + 8 * 16 * 8 == SHARED_BYTES, "the host asks for another amount");
-#include "hopper/merge.h"
-#include "hopper/rows.h"
+#include "hopper/merge.cuh"
+#include "hopper/rows.cuh"
 
 __device__ __forceinline__ u64 descriptor(u32 at, int step, int swizzle) { // step: bytes from one eight rows to the next
   return (u64)((at & 0x3ffff) >> 4) | (u64)(step >> 4) << 16 | (u64)(step >> 4) << 32 | (u64)swizzle << 62;

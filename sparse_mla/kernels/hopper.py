@@ -17,7 +17,7 @@ from sparse_mla.errors import InputError
 from sparse_mla.kernels.inputs import DecodeInputs, check_tensor
 
 SYMBOL = "hopper_decode"
-HEADERS = ("cache_layout.h", "decode_params.h", "hopper/ptx.h", "hopper/rows.h", "hopper/merge.h")
+HEADERS = ("cache_layout.h", "decode_params.h", "hopper/ptx.cuh", "hopper/rows.cuh", "hopper/merge.cuh")
 TILE = 64  # tokens taken at a time
 SPLITS = {1: 132, 2: 66, 4: 30, 8: 15, 16: 7}  # programs of a row, a cluster: how many clusters an H100 runs at a time
 MULTIPROCESSORS = 132  # of an H100

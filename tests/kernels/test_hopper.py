@@ -31,9 +31,9 @@ def test_few_rows_are_split_and_many_are_not() -> None:
 
 
 def test_a_plan_does_not_split_beyond_what_runs_at_a_time() -> None:
-    for rows in (1, 2, 4, 8, 16, 32, 64):
-        cut = plan([128] * rows, [1024] * rows, 16)
-        assert rows <= cut.resident()
+    for rows, multiprocessors in product((1, 2, 4, 8, 16, 32, 64), (132, 66)):
+        cut = plan([128] * rows, [1024] * rows, 16, multiprocessors)
+        assert rows <= cut.resident(multiprocessors)
 
 
 @pytest.mark.parametrize(

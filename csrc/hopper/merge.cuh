@@ -1,7 +1,7 @@
 // The end of a row: what the programs of a cluster have summed becomes the output.
 #pragma once
 #include "decode_params.h"
-#include "hopper/ptx.h"
+#include "hopper/ptx.cuh"
 
 // Called by 256 threads of each program. Each has left its sums in its shared memory at SUMS_AT, four dims of a head at
 // sum_at(head, dim), and at ML_AT maxima and sums of weights; at P_AT is room for f32 [split][head]. `sink`: of head tid / (256 /

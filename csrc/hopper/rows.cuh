@@ -1,7 +1,7 @@
 // The rows of a decode: which tiles each has, and which slots a tile's tokens are in.
 #pragma once
 #include "decode_params.h"
-#include "hopper/ptx.h"
+#include "hopper/ptx.cuh"
 
 __device__ __forceinline__ int blocks_of(const DecodeParams& p) { return (p.heads + N - 1) / N; }
 struct Row {
