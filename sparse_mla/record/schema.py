@@ -416,9 +416,10 @@ def bare_names(names: Iterable[str]) -> tuple[pd.Series, pd.Series]:
 def one_kind(kinds: Iterable[str], where: object) -> str:
     """The kind of all kernels of a recording; rows that only count may be emulated beside modelled ones. Raises RecordingError,
     naming `where`, for several."""
-    if len({*kinds} - {"emulated"}) > 1:
-        raise RecordingError(f"{where}: kernels of several kinds: {', '.join(sorted({*kinds}))}; read their files one by one")
-    return max({*kinds}, default="measured", key=lambda kind: kind != "emulated")
+    found = {*kinds}
+    if len(found) > 1 and found != {"emulated", "modelled"}:
+        raise RecordingError(f"{where}: kernels of several kinds: {', '.join(sorted(found))}; read their files one by one")
+    return max(found, default="measured")  # "modelled" before "emulated"
 
 
 _DECORATION = re.compile(r"( ?\(.*\))?( \[clone .*\])?(\.kd)?$")  # what tools and versions add to a kernel's name
