@@ -1,31 +1,62 @@
 // The product kernels. Grid (rows, blocks of 16 heads, split_k), 512 threads. A whole row is written at once. Parts of a row are
 // left in the workspace: for the part of the row that comes last, where the launch has counters of arrivals, else for a second
 // launch.
+// flags: -mllvm -amdgpu-kernarg-preload-count=14
 #if defined(__gfx950__)
 #include "shared_tile.h"
 
 using namespace shared;
-using product::Ends, product::ends_of, product::merge_parts, product::sink_of;
+using product::Ends, product::ends_of, product::even_ends, product::merge_parts, product::sink_of;
 
 template <bool SPLIT> __device__ __forceinline__ void decode(Shared& lds, const DecodeParams& p) {
   const int tid = threadIdx.x, row = blockIdx.x, head0 = blockIdx.y * BLOCK_HEADS;
   const int wave = uniform(tid / WAVE_SIZE), lane = tid % WAVE_SIZE, split = SPLIT ? blockIdx.z : 0;
-  // Both wait for memory that nobody touched before, so q is asked for while the lists' ends are on their way.
-  const Ends ends = ends_of(p, row);
+  const auto part_of = [&](const Tiles& tiles) {
+    const auto at = [&](int n) { return static_cast<int>(divide(n * tiles.all, p.split)); };
+    return SPLIT ? Range{at(split), at(split + 1)} : Range{0, tiles.all};
+  };
+  // Slots are asked for by a guess of where the row's lists are, while these and the other arguments are on their way.
+  const Ends guess = even_ends(p, row);
+  Ends ends = ends_of(p, row);
+  __builtin_amdgcn_sched_barrier(0);
+  Ahead ahead;
+  fetch_ahead(ahead, row_of(p, guess), part_of(tiles_of(row_of(p, guess))), wave, lane % 16);
+  // Memory that will be wanted is touched, so that its addresses are translated by then.
+  const int touched_q = load_unaligned<int>(p.q);
+  __builtin_amdgcn_sched_barrier(0);
   bf16x8 share[SHARE];
   load_q(share, p, row, head0 + lane % 16, wave, lane / 16);
-  __builtin_amdgcn_sched_barrier(0);
-  const Row work = row_of(p, ends);
-  const Tiles tiles = tiles_of(work);
-  const int begin = SPLIT ? divide(split * tiles.all, p.split) : 0;
-  const int end = SPLIT ? divide((split + 1) * tiles.all, p.split) : tiles.all;
   float sink = 0.0f;
   if constexpr (!SPLIT)
     sink = sink_of(p, head0 + lane % 16);
+  asm volatile("" // all arguments, and the ends, are here by now, and not waited for before
+               : "+s"(ends.main[0]), "+s"(ends.main[1]), "+s"(ends.extra[0]), "+s"(ends.extra[1])
+               : "s"(p.main.cache), "s"(p.main.block_stride), "s"(p.main.num_slots), "s"(p.main.block_size),
+                 "s"(p.main.block.magic), "s"(p.main.block.shift), "s"(p.extra.cache), "s"(p.extra.block_stride),
+                 "s"(p.extra.num_slots), "s"(p.extra.block_size), "s"(p.extra.block.magic), "s"(p.extra.block.shift),
+                 "s"(p.scale));
+  const Row work = row_of(p, ends);
+  const Tiles tiles = tiles_of(work);
+  const Range mine = part_of(tiles);
+  const int64_t first_part = (static_cast<int64_t>(row) * p.split_k + split) * p.heads + head0;
+  float* const acc = static_cast<float*>(p.partial_acc);
+  int touched[2];
+  if constexpr (SPLIT) {
+    touched[0] = load_unaligned<int>(acc + first_part * HEAD_DIM);
+    touched[1] = load_unaligned<int>(p.partial_ml + first_part * 2);
+  } else {
+    touched[0] = load_unaligned<int>(p.out + row * p.out_row_stride + head0 * p.out_head_stride);
+    touched[1] = load_unaligned<int>(p.lse != nullptr ? static_cast<const void*>(p.lse + row * p.heads + head0) : p.q);
+  }
+  if (UNLIKELY(ends != guess)) {
+    asm volatile("" : "+v"(ahead.first), "+v"(ahead.second)); // waited for here
+    fetch_ahead(ahead, work, mine, wave, lane % 16);
+    asm volatile("" : "+v"(ahead.first), "+v"(ahead.second)); // and here
+  }
   Online state = {};
   state.max = NO_MAX;
-  attend(state, work, tiles, share, begin, end, lds, sink, wave, lane);
-  asm volatile("" : "+v"(sink)); // waited for now, or it would be behind the stores
+  attend(state, work, tiles, share, ahead, mine.begin, mine.end, lds, wave, lane);
+  asm volatile("" : "+v"(sink) : "v"(touched_q), "v"(touched[0]), "v"(touched[1])); // waited for before any store
   leave(lds, state, wave, lane);
   __syncthreads();
 
@@ -39,11 +70,9 @@ template <bool SPLIT> __device__ __forceinline__ void decode(Shared& lds, const 
         finish(p, row, head0 + first_head + i, parts[i], broadcast_lane(sink, first_head + i), lane);
     return;
   }
-  const int64_t first_part = (static_cast<int64_t>(row) * p.split_k + split) * p.heads + head0 + first_head;
-  float* const acc = static_cast<float*>(p.partial_acc);
 #pragma unroll
   for (int i = 0; i < HEADS_PER_WAVE; ++i) {
-    const int64_t at = first_part + i;
+    const int64_t at = first_part + first_head + i;
     if (i >= heads)
       break;
     if (lane == 0)
@@ -72,14 +101,14 @@ template <bool SPLIT> __device__ __forceinline__ void decode(Shared& lds, const 
   merge_parts<HEADS_PER_WAVE, 4>(p, row, head0 + first_head, heads, lane);
 }
 
-extern "C" __global__ __launch_bounds__(THREADS, 1) void mla_decode_product_fused(const DecodeParams p) {
+extern "C" __global__ __launch_bounds__(THREADS, 1) void mla_decode_product_fused(PARAMS) {
   __shared__ Shared lds;
-  decode<false>(lds, p);
+  decode<false>(lds, PACKED);
 }
 
-extern "C" __global__ __launch_bounds__(THREADS, 1) void mla_decode_product_split(const DecodeParams p) {
+extern "C" __global__ __launch_bounds__(THREADS, 1) void mla_decode_product_split(PARAMS) {
   __shared__ Shared lds;
-  decode<true>(lds, p);
+  decode<true>(lds, PACKED);
 }
 
 // The second launch of a split decode: grid (rows, heads), 64 threads.

@@ -81,31 +81,6 @@ __device__ __forceinline__ void finish(const DecodeParams& p, int row, int head,
     p.lse[static_cast<int64_t>(row) * p.heads + head] = log_sum_exp(part.max, part.sum);
 }
 
-// A head's sink, natural log; asked for long before it is wanted, and without a branch, behind which the wave would wait for it.
-__device__ __forceinline__ float sink_of(const DecodeParams& p, int head) {                             // phase: merge
-  const float* const from = p.attn_sink != nullptr ? p.attn_sink : reinterpret_cast<const float*>(p.q); // any numbers
-  return from[min(head, p.heads - 1)];
-}
-
-// Largest, and sum, of the 16 lanes of a row: each lane meets the lanes 8, 4, 2 and 1 further.
-template <int BY> __device__ __forceinline__ float from_row(float x) {
-  return __builtin_bit_cast(float, __builtin_amdgcn_update_dpp(0, __builtin_bit_cast(int, x), 0x120 + BY, 0xf, 0xf, false));
-}
-__device__ __forceinline__ float max_of_row(float x) {
-  x = __builtin_fmaxf(x, from_row<8>(x));
-  x = __builtin_fmaxf(x, from_row<4>(x));
-  x = __builtin_fmaxf(x, from_row<2>(x));
-  return __builtin_fmaxf(x, from_row<1>(x));
-}
-__device__ __forceinline__ float sum_of_row(float x) {
-  x += from_row<8>(x);
-  x += from_row<4>(x);
-  x += from_row<2>(x);
-  return x + from_row<1>(x);
-}
-
-constexpr int MAX_SPLIT = 16;
-
 // One wave merges and writes the parts of heads head .. head + min(HEADS, heads) - 1. CHUNK splits are asked for together.
 template <int HEADS, int CHUNK>
 __device__ __forceinline__ void merge_parts(const DecodeParams& p, int row, int head, int heads, int lane) {

@@ -1,26 +1,24 @@
-// The product kernel: sparse-MLA decode in which every wave works alone.
+// What the product kernels share, and what a wave of private tiles needs (steps 9 to 11 of the ladder): a wave that takes whole
+// tiles of 32 tokens for itself.
 //
-// The idea. One workgroup of four waves takes a row and 16 heads, as in the base design, but a wave takes whole tiles of 32
-// tokens for itself, all 512 output dims of them: no barrier inside the loop, one merge of four partial softmaxes behind it.
 //   K goes from memory straight into the registers in which MFMA wants it: a lane brings 16 bytes of one token at a time, and the
 //     order in which dims meet is free as long as Q comes in the same one. fp8 pairs become bf16 pairs in one scaled conversion.
-//   S^T = K Q^T, not S = Q K^T: a lane then holds scores of one head only, its P stays where PV wants it, and no value changes
-//   lanes. V is the same registers, written to the wave's own LDS once and read transposed (ds_read_b64_tr_b16): O^T = V^T P^T.
-//   The maximum is raised only when a score passes it by 2^8 (then the accumulators are rescaled, rarely); the sum of a row's
-//     weights is one more MFMA, against ones. So the softmax of a tile is 8 exponentials and some packed arithmetic.
-//   The next tile's bytes are on their way while this one is multiplied, its slots one tile longer.
+//   S^T = K Q^T, not S = Q K^T: a lane then holds scores of one head only, and no value changes lanes.
 //
 // The layout. Lane l = 16 g + m. K: token m of 16, dims as `dim_of_slot` says. V in LDS: [32 tokens][64 slots of 8 dims] bf16,
 // slots of token t exchanged by XOR with `bank_key(t)`: 8 lanes that write the same slot of 8 tokens fill all 32 write banks, and
 // 32 lanes that read two slots of 8 tokens all 64 read banks.
-//
-// The price. 512 registers hold one wave a SIMD, and 128 KiB of LDS one workgroup a CU: latency is hidden by the loads in flight,
-// 18 KiB a wave and 73 KiB a CU, not by other waves.
 #pragma once
 #include "common.h"
 
 #define LIKELY(x) __builtin_expect_with_probability(!!(x), 1, 0.9999)
 #define UNLIKELY(x) __builtin_expect_with_probability(!!(x), 0, 0.9999)
+
+// A kernel's arguments: DecodeParams, its first part in the wave's registers when it starts.
+#define PARAMS                                                                                                                   \
+  const int32_t *main_indices, const int32_t *main_indptr, const int32_t *extra_indices, const int32_t *extra_indptr,            \
+      uint32_t magic, uint32_t shift, int32_t main_even, int32_t extra_even, const bf16 *q, const Late late
+#define PACKED {{{main_indices, main_indptr}, {extra_indices, extra_indptr}, {magic, shift}, main_even, extra_even, q}, late}
 
 namespace product {
 
@@ -37,7 +35,8 @@ constexpr int ROW_BYTES = HEAD_DIM * 2;
 constexpr int WAVE_LDS = TILE_TOKENS * ROW_BYTES;
 constexpr int AHEAD = 6;             // V tiles read ahead of the MFMA that takes them
 constexpr uint32_t ALL = 0xffffffff; // every token of a tile attends
-constexpr float RESCALE_AT = 8.0f;   // log2: weights stay below 2^8, far from any limit of bf16 or fp32
+constexpr int MAX_SPLIT = 16;
+constexpr float RESCALE_AT = 8.0f; // log2: weights stay below 2^8, far from any limit of bf16 or fp32
 
 static_assert(ROPE_OFFSET == GROUPS * 64 && PIECES == GROUPS + 2, "a piece is one fp8 group, or half of the bf16 part");
 
@@ -119,19 +118,6 @@ __device__ __forceinline__ Row row_of(const DecodeParams& p, const Ends& ends) {
   work.main_tiles = tiles_in(work.main.length);
   work.tiles = work.main_tiles + tiles_in(work.extra.length);
   return work;
-}
-
-// Part `split` of a row that was launched in p.split_k: as few parts as take no more steps, of WAVES tiles, than that many would.
-// So a row's own length decides how many of its workgroups have work, 0 .. parts - 1, at a replayed launch too.
-struct Share {
-  int begin, end;
-  uint32_t steps, each;
-  __device__ __forceinline__ uint32_t parts() const { return (steps + each - 1) / each; }
-};
-__device__ __forceinline__ Share share_of(const DecodeParams& p, const Row& row, int split) {
-  const uint32_t steps = max(1, (row.tiles + WAVES - 1) / WAVES), each = divide(steps - 1, p.split) + 1;
-  const int begin = split * each * WAVES;
-  return {begin, min(begin + static_cast<int>(each) * WAVES, row.tiles), steps, each};
 }
 
 // This lane's entries of a tile's list. Past its end the last entry stands in; `locate` knows.
@@ -216,12 +202,11 @@ __device__ __forceinline__ bf16x8 dequantise(uint32_t low, uint32_t high, float 
 }
 
 // What a lane keeps from tile to tile: of head m, dims of slots 2 n and 2 n + 1 (element 4 g + r of these 16), the maximum, and
-// the sum of weights (in every element). Where SHARES workgroups divide the dims among them, n counts from this one's first.
-template <int SHARES> struct OnlineOf {
-  f32x4 acc[OUT_TILES / SHARES], sum;
+// the sum of weights (in every element).
+struct Online {
+  f32x4 acc[OUT_TILES], sum;
   float max;
 };
-using Online = OnlineOf<1>;
 
 // Every wave wants all of Q, in the same registers: each loads a quarter and hands it on through LDS, for the address unit takes
 // as long for a load that hits L1 as for one that does not. A head past the last one has the last one's, and its result is not
@@ -262,154 +247,27 @@ __device__ __forceinline__ float max_of_head(float x) { // phase: softmax
   return __builtin_fmaxf(__builtin_bit_cast(float, even), __builtin_bit_cast(float, odd));
 }
 
-// Tiles first, first + WAVES, ... < end of a row, for one wave and its 16 heads; `listed` has the first one's slots. Of the
-// output, share `share` of SHARES. `listed` and `quarter` may still be on their way.
-template <int SHARES>
-__device__ __forceinline__ void attend(OnlineOf<SHARES>& state, const Row& row, Listed listed, const Quarter& quarter, int share,
-                                       int first, int end, char* lds, char* q_lds, int wave,
-                                       int lane) { // phase: none
-  constexpr int TILES = OUT_TILES / SHARES, DEEP = TILES < AHEAD ? TILES : AHEAD;
-  const int m = lane % 16, g = lane / 16;
-  const float scale_log2 = row.p.scale * LOG2_E;
-  const int write_at = m * ROW_BYTES + (g ^ bank_key(m)) * 16;
-  const int read_row = 4 * g + (m >> 2);
-  const int read_at =
-      ((read_row * ROW_BYTES + ((m >> 1 & 1) ^ bank_key(read_row)) * 16 + (m & 1) * 8) ^ (TILES * share & 7) * 32) +
-      (TILES * share >> 3) * 256;
-  const bf16x8 ones = {1, 1, 1, 1, 1, 1, 1, 1};
+// Of the 16 lanes of a row: one's value (CONTROL 0x150 + lane), or that of the lane n further (0x120 + n).
+template <int CONTROL> __device__ __forceinline__ float from_row(float x) {
+  return __builtin_bit_cast(float, __builtin_amdgcn_update_dpp(0, __builtin_bit_cast(int, x), CONTROL, 0xf, 0xf, false));
+}
+__device__ __forceinline__ float max_of_row(float x) {
+  x = __builtin_fmaxf(x, from_row<0x128>(x));
+  x = __builtin_fmaxf(x, from_row<0x124>(x));
+  x = __builtin_fmaxf(x, from_row<0x122>(x));
+  return __builtin_fmaxf(x, from_row<0x121>(x));
+}
+__device__ __forceinline__ float sum_of_row(float x) {
+  x += from_row<0x128>(x);
+  x += from_row<0x124>(x);
+  x += from_row<0x122>(x);
+  return x + from_row<0x121>(x);
+}
 
-  Raw raw;
-  bf16x8 q[Q_PIECES];
-  Source source = {};
-  // With few workgroups the second strip of the first tile is asked for while the first one is multiplied, which is there
-  // earlier.
-  constexpr bool LATE = SHARES > 1;
-  const bool one = first + WAVES >= end;
-  source = locate(row, first, listed, m, g);
-#pragma unroll
-  for (int n = 0; n < LOADS / (LATE ? 2 : 1); ++n)
-    load(raw, source, n);
-  leave_q(q_lds, quarter, wave, lane);
-  __syncthreads();
-  if (UNLIKELY(first >= end)) // nothing of what it asked for is valid
-    return;
-#pragma unroll
-  for (int n = 0; n < TILES; ++n)
-    asm("" : "+v"(state.acc[n])); // or the compiler would zero them twice: for waves with tiles, and for those without
-  take_q(q, q_lds, lane);
-  if (!LATE || UNLIKELY(!one)) {
-    if (LATE)
-#pragma unroll
-      for (int n = LOADS / 2; n < LOADS; ++n)
-        load(raw, source, n);
-    fetch_slots(listed, row, min(first + WAVES, end - 1), m);
-  }
-  const auto step = [&](int tile, auto more, auto late) {
-    f32x4 x[STRIPS] = {}; // phase: QK
-    const uint32_t valid = source.valid;
-#pragma unroll
-    for (int s = 0; s < STRIPS; ++s)
-#pragma unroll
-      for (int i = 0; i < SLOTS / 8; ++i) {
-        bf16x8 k[2];
-        if (i < GROUPS) {
-          const uint32_t bytes = raw.scale[s][i / 4];
-          const float scale = __builtin_bit_cast(float, i % 4 == 3 ? bytes >> 1 : bytes << (23 - 8 * (i % 4)));
-          k[0] = dequantise(raw.data[s][i][0], raw.data[s][i][1], scale);
-          k[1] = dequantise(raw.data[s][i][2], raw.data[s][i][3], scale);
-        } else {
-          k[0] = __builtin_bit_cast(bf16x8, raw.data[s][GROUPS]);
-          k[1] = __builtin_bit_cast(bf16x8, raw.data[s][GROUPS + 1]);
-        }
-#pragma unroll
-        for (int h = 0; h < 2; ++h) {
-          *reinterpret_cast<bf16x8*>(lds + (write_at ^ ((i & 1) * 128 + h * 64)) + s * 16 * ROW_BYTES + (i >> 1) * 256) = k[h];
-          x[s] = mfma_16x16x32(k[h], q[2 * i + h], x[s]);
-        }
-        if constexpr (late.value) {
-          if (s == 0) {
-            load(raw, source, LOADS / 2 + i);
-            if (i == SLOTS / 8 - 1) {
-              load(raw, source, LOADS - 2);
-              load(raw, source, LOADS - 1);
-            }
-            __builtin_amdgcn_sched_barrier(0);
-          }
-        }
-      }
-    bf16x8 v[DEEP]; // phase: PV
-    const auto value = [&](int n) {
-      const char* const at = lds + (read_at ^ ((n & 7) * 32)) + (n >> 3) * 256;
-      const bf16x4 low = read_transposed(at), high = read_transposed(at + 16 * ROW_BYTES);
-      return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
-    };
-    if constexpr (more.value)
-      source = locate(row, tile + WAVES, listed, m, g);
-    __builtin_amdgcn_wave_barrier(); // the compiler must not exchange reads and writes of the wave's own LDS
-#pragma unroll
-    for (int n = 0; n < DEEP; ++n)
-      v[n] = value(n);
-    __builtin_amdgcn_sched_barrier(0);
-
-#pragma unroll
-    for (int s = 0; s < STRIPS; ++s) // phase: softmax
-      x[s] *= scale_log2;
-    if (UNLIKELY(valid != ALL)) {
-#pragma unroll
-      for (int s = 0; s < STRIPS; ++s)
-#pragma unroll
-        for (int r = 0; r < 4; ++r)
-          x[s][r] = valid >> (16 * s + 4 * g + r) & 1 ? x[s][r] : -__builtin_inff();
-    }
-    float most = x[0][0];
-#pragma unroll
-    for (int i = 1; i < 8; ++i)
-      most = __builtin_fmaxf(most, x[i / 4][i % 4]);
-    if (__builtin_amdgcn_ballot_w64(most > state.max + RESCALE_AT)) {
-      const float raised = __builtin_fmaxf(state.max, max_of_head(most)), alpha = exp2_approx(state.max - raised);
-      state.max = raised;
-      if (UNLIKELY(tile != first)) {
-        state.sum *= alpha;
-#pragma unroll
-        for (int n = 0; n < TILES; ++n)
-          state.acc[n] *= alpha;
-      }
-    }
-    bf16x8 weights;
-#pragma unroll
-    for (int i = 0; i < 8; ++i)
-      weights[i] = static_cast<bf16>(exp2_approx(x[i / 4][i % 4] - state.max));
-    state.sum = mfma_16x16x32(ones, weights, state.sum); // phase: PV
-#pragma unroll
-    for (int n = 0; n < TILES; n += 2) {
-      if (n + DEEP <= TILES)
-        wait_lds<2 * DEEP - 4>(); // one wait for two tiles: the compiler would put one before each
-#pragma unroll
-      for (int i = n; i < n + 2; ++i)
-        state.acc[i] = mfma_16x16x32(v[i % DEEP], weights, state.acc[i]);
-#pragma unroll
-      for (int i = n + DEEP; i < n + DEEP + 2 && i < TILES; ++i)
-        v[i % DEEP] = value(i);
-      // The next tile's loads go between the products: all at once would fill the address unit's queue and hold the wave.
-      if constexpr (more.value) {
-#pragma unroll
-        for (int i = n * LOADS / TILES; i < (n + 2) * LOADS / TILES; ++i)
-          load(raw, source, i);
-      }
-      __builtin_amdgcn_sched_barrier(0); // or the compiler would save registers and read just in time
-    }
-    if constexpr (more.value)
-      fetch_slots(listed, row, min(tile + 2 * WAVES, end - 1), m);
-    __builtin_amdgcn_wave_barrier();
-  };
-  int tile = first; // phase: none
-#pragma unroll 1
-  for (; SHARES > 1 ? UNLIKELY(tile + WAVES < end) : tile + WAVES < end; tile += WAVES)
-    step(tile, True{}, False{});
-  if (LATE && LIKELY(one))
-    step(tile, False{}, True{});
-  else if (!LATE || tile < end)
-    step(tile, False{}, False{});
+// A head's sink, natural log; asked for long before it is wanted, and without a branch, behind which the wave would wait for it.
+__device__ __forceinline__ float sink_of(const DecodeParams& p, int head) {                             // phase: merge
+  const float* const from = p.attn_sink != nullptr ? p.attn_sink : reinterpret_cast<const float*>(p.q); // any numbers
+  return from[min(head, p.heads - 1)];
 }
 
 } // namespace product

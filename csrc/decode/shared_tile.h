@@ -71,6 +71,23 @@ __device__ __forceinline__ uint32_t fetch_slot(const List& list, int in_tile) { 
   return *reinterpret_cast<const uint32_t*>(reinterpret_cast<const char*>(list.slots) + position * 4);
 }
 
+// Tiles of a part, and this lane's slots of its first two.
+struct Range {
+  int begin, end;
+};
+struct Ahead {
+  uint32_t first, second;
+};
+// The same of a tile that may not exist: something that may be read.
+__device__ __forceinline__ uint32_t fetch_any(const Row& row, const Tiles& tiles, int tile, int in_tile) {
+  const List list = list_at(row, tiles, max(tile, 0));
+  return fetch_slot({list.slots, list.first, max(list.last, 0)}, in_tile);
+}
+__device__ __forceinline__ void fetch_ahead(Ahead& ahead, const Row& row, const Range& tiles, int wave, int m) {
+  ahead.first = fetch_any(row, tiles_of(row), tiles.begin, STRIP * wave + m);
+  ahead.second = fetch_any(row, tiles_of(row), min(tiles.begin + 1, tiles.end - 1), STRIP * wave + m);
+}
+
 struct Source {
   Global data, scale;
   uint32_t valid; // bit t: token t of the strip attends
@@ -147,8 +164,8 @@ struct Shared {
 };
 
 // Tiles begin .. end - 1 of a row, for 16 heads.
-__device__ __forceinline__ void attend(Online& state, const Row& row, const Tiles& tiles, const bf16x8 (&share)[SHARE], int begin,
-                                       int end, Shared& lds, float& early, int wave, int lane) { // phase: none
+__device__ __forceinline__ void attend(Online& state, const Row& row, const Tiles& tiles, const bf16x8 (&share)[SHARE],
+                                       const Ahead& ahead, int begin, int end, Shared& lds, int wave, int lane) { // phase: none
   if (begin >= end)
     return;
   const int m = lane % 16, g = lane / 16;
@@ -187,24 +204,20 @@ __device__ __forceinline__ void attend(Online& state, const Row& row, const Tile
     }
     return locate(place, slot, m, g);
   };
-  slot = fetch_slot(list_at(row, tiles, begin), in_tile);
-  const uint32_t second = fetch_slot(list_at(row, tiles, min(begin + 1, end - 1)), in_tile);
   const Place first = place_at(row, tiles, begin, wave, g);
   place = place_at(row, tiles, min(begin + 1, end - 1), wave, g);
   list = list_at(row, tiles, min(begin + 2, end - 1));
-#pragma unroll
-  for (int i = 0; i < SHARE; ++i)
-    reinterpret_cast<bf16x8*>(lds.q)[(SHARE * wave + i) * WAVE_SIZE + lane] =
-        share[i]; // before the tile is asked for: a wave waits for loads in their order
-  lds.max[wave][m] = NO_MAX;
-  lds.raised = -1;
-  __syncthreads();
-  asm volatile("" : "+v"(early)); // asked for before the slots, so it is there; the compiler would ask for it where it is used
-  source = locate(first, slot, m, g);
+  source = locate(first, ahead.first, m, g);
   valid = source.valid;
 #pragma unroll
   for (int i = -1; i < PIECES; ++i)
     load(raw, source, i);
+#pragma unroll
+  for (int i = 0; i < SHARE; ++i)
+    reinterpret_cast<bf16x8*>(lds.q)[(SHARE * wave + i) * WAVE_SIZE + lane] = share[i];
+  lds.max[wave][m] = NO_MAX;
+  lds.raised = -1;
+  __syncthreads();
   take_q(q, lds.q, lane);
   if (UNLIKELY(!positive)) {
     const uint32_t sign = scale_log2 < 0.0f ? 0x80008000 : 0, keep = scale_log2 == 0.0f ? 0 : ~0u;
@@ -213,7 +226,7 @@ __device__ __forceinline__ void attend(Online& state, const Row& row, const Tile
       q[i] = __builtin_bit_cast(bf16x8, (__builtin_bit_cast(u32x4, q[i]) ^ sign) & keep);
     scale_log2 = scale_log2 < 0.0f ? -scale_log2 : scale_log2 == 0.0f ? 1.0f : scale_log2;
   }
-  source = locate(place, second, m, g);
+  source = locate(place, ahead.second, m, g);
   slot = fetch_slot(list, in_tile);
   const auto step = [&](int tile, auto more) {
     f32x4 x = {}; // phase: QK
@@ -332,6 +345,8 @@ __device__ __forceinline__ void attend(Online& state, const Row& row, const Tile
     }
   };
   int tile = begin; // phase: none
+  if (tile + 1 < end)
+    __builtin_amdgcn_s_waitcnt(0xc07f); // lgkmcnt(0): q is here, or the loop would wait for it piece by piece, every time
 #pragma unroll 1
   for (; tile + 1 < end; ++tile)
     step(tile, True{});

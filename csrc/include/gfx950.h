@@ -77,6 +77,3 @@ template <bool HIGH> __device__ __forceinline__ bf16x2 cvt_pk_bf16_fp8(uint32_t 
 __device__ __forceinline__ bf16x4 read_transposed(const char* address) {
   return __builtin_amdgcn_ds_read_tr16_b64_v4bf16((__attribute__((address_space(3))) bf16x4*)address);
 }
-// s_waitcnt lgkmcnt(most): until at most so many LDS operations are in flight. The compiler counts on it, and adds none of its
-// own.
-template <int MOST> __device__ __forceinline__ void wait_lds() { __builtin_amdgcn_s_waitcnt(0xc07f | MOST << 8); }

@@ -20,7 +20,7 @@ from sparse_mla.files import folder
 from sparse_mla.kernels.case import Case
 from sparse_mla.kernels.catalogue import CATALOGUE, kernel_named
 
-KERNELS = ("base", "product")
+KERNELS = ("base", "product", "few")
 LADDER = tuple(name for name in CATALOGUE if name.startswith("ladder/"))  # the same but for times
 SHAPES = {  # what is timed, and in how many parts
     "1 row, SWA": (Case.make(rows=1, extra=0), (1,)),

@@ -24,7 +24,7 @@ LAYERS = {"Flash CSA": (128, 512), "Pro CSA": (128, 1024), "HCA": (128, 7812), "
 ROWS, HEADS = (1, 4, 16, 64, 256), (16, 64, 128)
 # What is left out: cases of more heads than 16 and more tiles than these (the emulator walks each); and more than 4 parts where
 # whole rows are more workgroups than compute units, which time shows to get worse with every part.
-MOST_TILES = {"product": 4_600, "few": 20_500, "base": 16_500}
+MOST_TILES = {"product": 4_600, "few": 4_600, "base": 16_500}
 _CELL = ["kernel", "layer", "rows", "heads"]
 FILE = "modelled/splits.csv"
 _HEAD = """# Microseconds of a decode on an MI355X by kernel, layer, rows, heads and split; each row has slots of its own.
@@ -44,8 +44,9 @@ def cells() -> list[tuple[str, str, int, int, int]]:
                     size = groups * tiles_of(spec, [main], [extra])[0]
                     if size <= MOST_TILES[kernel] or heads == 16:
                         splits = [s for s in spec.splits if s <= 4 or groups <= COMPUTE_UNITS]
-                        if spec.shares > 1:  # is for launches that fit the chip at once
-                            splits = [s for s in spec.splits if groups * spec.shares * s <= COMPUTE_UNITS]
+                        if spec.shares > 1:  # is for launches that fit the chip at once; some more, to know what they cost
+                            fit_at_once = [s for s in spec.splits if groups * spec.shares * s <= COMPUTE_UNITS]
+                            splits = fit_at_once or [1] * (4 * size <= MOST_TILES[kernel])
                         found += [(size, kernel, layer, rows, heads, s) for s in splits]
     return [cell[1:] for cell in sorted(found)]
 

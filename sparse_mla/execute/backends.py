@@ -1,7 +1,7 @@
 """What can run a decode, and how each of them is started on tensors that `ops` has checked.
 
 `hopper` is the CUDA kernel for compute capability 9.0; `triton` the portable one for gfx942, gfx950 and NVIDIA from 8.9 on;
-`hip` the product kernel on a gfx950; `emulator` the product kernel's machine code on CPU tensors; `reference` the float64 oracle.
+`hip` the product kernels on a gfx950; `emulator` their machine code on CPU tensors; `reference` the float64 oracle.
 Starting one reads nothing back from a device and allocates nothing there. Triton, compilers and the emulator are imported by the
 first launch that needs them.
 """
@@ -34,6 +34,7 @@ class Cut(NamedTuple):
     head_block: int = 16  # heads of a program
     tile: int = 0  # tokens taken at a time; 0: as the kernel was written
     warps: int = 0  # of a program; the same
+    shares: int = 1  # workgroups that divide a block's dims: of the product kernels, that for few rows has 4
 
 
 class Scratch(NamedTuple):
@@ -45,35 +46,37 @@ class Scratch(NamedTuple):
 
 
 class Backend(NamedTuple):
-    kernel: str | None  # of the catalogue, where it is one
+    kernels: tuple[str, ...]  # of the catalogue, where it is of these: a plan takes the one of least modelled time
     refusal: Callable[[torch.device], str | None]  # why tensors of a device cannot be decoded so
     start: Callable[[DecodeInputs, torch.Tensor, torch.Tensor | None, Scratch, Cut], None]
 
-    @property
-    def spec(self) -> KernelSpec | None:
-        return None if self.kernel is None else CATALOGUE[self.kernel]
+    def spec(self, shares: int = 1) -> KernelSpec | None:
+        """The kernel with so many shares, of those that it has."""
+        return next((CATALOGUE[name] for name in self.kernels if CATALOGUE[name].shares == shares), None)
 
 
 def scratch_sizes(backend: str, cut: Cut, heads: int) -> tuple[int, int, int]:
     """Elements of the three tensors of `Scratch` that rows cut so need."""
-    rows, spec = cut.last - cut.first, BACKENDS[backend].spec
+    rows, spec = cut.last - cut.first, BACKENDS[backend].spec(cut.shares)
     if spec is None or cut.splits == 1:
         return 0, 0, 0
     parts = rows * cut.splits * heads
-    return parts * workspace_shape(1, 1, 2)[0][-1], 2 * parts, rows * -(-heads // spec.head_block)
+    return parts * workspace_shape(1, 1, 2)[0][-1], 2 * parts * spec.shares, rows * -(-heads // spec.head_block)
 
 
 def _views(spec: KernelSpec, inputs: DecodeInputs, scratch: Scratch, splits: int) -> dict[str, torch.Tensor]:
     """The catalogue kernels' partials, in the shapes that they are stored in."""
-    shapes = workspace_shape(inputs.rows, inputs.heads, splits)
+    shapes = workspace_shape(inputs.rows, inputs.heads, splits, spec.shares)
     flat = {"partial_acc": scratch.partial, "partial_ml": scratch.partial_ml}
     return {name: flat[name][: shape.numel()].view(shape) for name, shape in zip(flat, map(torch.Size, shapes), strict=True)}
 
 
 def _packed(
-    spec: KernelSpec, inputs: DecodeInputs, out: torch.Tensor, lse: torch.Tensor | None, scratch: Scratch, cut: Cut
+    inputs: DecodeInputs, out: torch.Tensor, lse: torch.Tensor | None, scratch: Scratch, cut: Cut
 ) -> Iterator[tuple[KernelLaunch, Callable[[Place], bytes]]]:
     """Each launch of a HIP kernel, and what gives its argument block from where tensors lie."""
+    spec = BACKENDS["hip"].spec(cut.shares)
+    assert spec is not None
     tensors: dict[str, Any] = _views(spec, inputs, scratch, cut.splits) | {"out": out, "lse": lse}
     if 1 < cut.splits <= spec.one_launch:
         tensors["arrivals"] = scratch.words
@@ -85,7 +88,7 @@ def _emulator(inputs: DecodeInputs, out: torch.Tensor, lse: torch.Tensor | None,
     from sparse_mla.execute.emulator import load
     from sparse_mla.gfx950.machine import Memory, launch
 
-    for step, packed in _packed(CATALOGUE["product"], inputs, out, lse, scratch, cut):
+    for step, packed in _packed(inputs, out, lse, scratch, cut):
         memory = Memory()
         launch(load(step.source)[step.symbol], step.grid, (step.block,), packed(memory.map), memory)
 
@@ -99,7 +102,7 @@ def _hip(inputs: DecodeInputs, out: torch.Tensor, lse: torch.Tensor | None, scra
     from sparse_mla.execute import hip_device
 
     stream = torch.cuda.current_stream(inputs.q.device).cuda_stream
-    for step, packed in _packed(CATALOGUE["product"], inputs, out, lse, scratch, cut):
+    for step, packed in _packed(inputs, out, lse, scratch, cut):
         code = _code_object(step.source)
         hip_device.launch(code, step.symbol, step.grid, (step.block, 1, 1), 0, packed(device_address), stream)
 
@@ -157,12 +160,13 @@ def _for_hip(device: torch.device) -> str | None:
     return None if arch(device) == "gfx950" else "it is for AMD's gfx950, with torch's ROCm build"
 
 
+_PRODUCT = ("product", "few")
 BACKENDS = {
-    "hopper": Backend(None, _for_hopper, _hopper),
-    "hip": Backend("product", _for_hip, _hip),
-    "triton": Backend("triton", _for_triton, _triton),
-    "emulator": Backend("product", _on_cpu, _emulator),
-    "reference": Backend(None, _on_cpu, _reference),
+    "hopper": Backend((), _for_hopper, _hopper),
+    "hip": Backend(_PRODUCT, _for_hip, _hip),
+    "triton": Backend(("triton",), _for_triton, _triton),
+    "emulator": Backend(_PRODUCT, _on_cpu, _emulator),
+    "reference": Backend((), _on_cpu, _reference),
 }
 
 

@@ -19,14 +19,15 @@ from sparse_mla.errors import InputError
 from sparse_mla.execute.backends import BACKENDS, Cut, Scratch, arch, choose, scratch_sizes
 from sparse_mla.files import folder
 from sparse_mla.kernels import hopper
-from sparse_mla.kernels.split_k import Lens, host_lens, plan_split
+from sparse_mla.kernels.catalogue import CATALOGUE
+from sparse_mla.kernels.split_k import Lens, host_lens, plan_kernel
 
 INVARIANT_TOKENS = 512  # of a part, at most while the kernel has splits for it, in a batch-invariant plan
 
 
 def allowed_splits(backend: str) -> Sequence[int]:
     """Split counts that a backend's kernel has."""
-    spec = BACKENDS[backend].spec
+    spec = BACKENDS[backend].spec()
     return spec.splits if spec else tuple(hopper.SPLITS) if backend == "hopper" else (1,)
 
 
@@ -44,6 +45,8 @@ class Plan:
         ends = [0, *(cut.last for cut in self.cuts)]
         if [cut.first for cut in self.cuts] != ends[:-1] or ends != sorted(ends):
             raise InputError(f"plan has cuts {self.cuts}; each begins at the row where the one before ends, the first at 0")
+        if any(cut.shares != 1 and BACKENDS[self.backend].spec(cut.shares) is None for cut in self.cuts):
+            raise InputError(f"plan has cuts {self.cuts}; {self.backend} has no kernel with that many shares")
         allowed = allowed_splits(self.backend)
         if any(cut.splits not in allowed for cut in self.cuts):
             raise InputError(f"plan has cuts {self.cuts}; {self.backend} splits a row into {', '.join(map(str, allowed))}")
@@ -51,6 +54,12 @@ class Plan:
     @property
     def rows(self) -> int:
         return self.cuts[-1].last if self.cuts else 0
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """Of each cut: the kernel of the catalogue, or the backend's name where it has others."""
+        specs = (BACKENDS[self.backend].spec(cut.shares) for cut in self.cuts)
+        return tuple(self.backend if spec is None else spec.name for spec in specs)
 
     def sizes(self, heads: int) -> tuple[int, int, int]:
         """Elements of the tensors of a `Scratch`. Cuts run one after another, so they share it."""
@@ -81,7 +90,6 @@ def _invariant(backend: str, tokens: int, heads: int) -> Cut:
 
 def _fastest(backend: str, main: list[int], extra: list[int], heads: int, device: torch.device) -> Cut:
     """The cut of all rows that should take least time."""
-    spec = BACKENDS[backend].spec
     if backend == "hopper":
         real = torch.cuda.get_device_properties(device) if device.type == "cuda" else None
         best = hopper.plan(main, extra, heads, real.multi_processor_count if real else hopper.MULTIPROCESSORS)
@@ -91,7 +99,11 @@ def _fastest(backend: str, main: list[int], extra: list[int], heads: int, device
         tokens = max(1, sum(main + extra) / len(main))
         at = [math.log2(size) for size in (heads, len(main), tokens)]
         return min(tuned(name), key=lambda entry: math.dist(at, entry[0]))[1]
-    return Cut(0, 0, plan_split(main, extra, heads, spec.name) if spec else 1)
+    kernels = BACKENDS[backend].kernels
+    if not kernels:
+        return Cut(0, 0, 1)
+    kernel, splits = plan_kernel(main, extra, heads, kernels)
+    return Cut(0, 0, splits, shares=CATALOGUE[kernel].shares)
 
 
 def plan_decode(

@@ -22,13 +22,6 @@ COMPUTE_UNITS = 256  # of an MI355X
 Lens = Sequence[int] | torch.Tensor
 
 
-class Residency(NamedTuple):
-    """How a kernel's workgroups share a compute unit."""
-
-    workgroups: int  # that one compute unit holds at a time
-    tiles: int  # that a workgroup works on at a time
-
-
 class Costs(NamedTuple):
     """Microseconds on an MI355X, modelled: `python -m sparse_mla.analyse.regret` fits them to profiles/modelled/splits.csv."""
 
@@ -36,53 +29,47 @@ class Costs(NamedTuple):
     last: float  # one whose parts are merged by the workgroup that comes last
     second: float  # one with a second launch
     workgroup: float  # each workgroup that a compute unit begins with nothing else on it
-    step: float  # each of its steps, of Residency.tiles tiles
-    tile: float  # each further tile of a step
+    step: float  # each of its tiles
     beside: float  # each further workgroup resident at the same time
     step_beside: float  # each of its steps
     part: float  # each thousand heads of parts to be written and read; of a kernel with shares, each part of the longest row
 
 
-# Kernels that are not named here are of base's design, and planned as base.
-RESIDENCY = {"base": Residency(3, 1), "product": Residency(1, 1), "few": Residency(1, 4), "triton": Residency(1, 1)}
+# Workgroups that one compute unit holds at a time. Kernels that are not named here are of base's design, and planned as base.
+RESIDENCY = {"base": 3, "product": 1, "few": 1, "triton": 1}
 COSTS = {
-    "base": Costs(whole=5.8, last=0.0, second=9.13, workgroup=0.3, step=4.34, tile=0.0, beside=0.0, step_beside=2.09, part=0.0),
-    "product": Costs(
-        whole=2.96, last=5.43, second=5.89, workgroup=2.27, step=1.48, tile=0.0, beside=0.0, step_beside=0.0, part=0.0
-    ),
-    "few": Costs(whole=0.7, last=2.06, second=0.0, workgroup=2.76, step=0.16, tile=0.47, beside=0.0, step_beside=0.0, part=0.02),
+    "base": Costs(whole=5.8, last=0.0, second=9.13, workgroup=0.3, step=4.34, beside=0.0, step_beside=2.09, part=0.0),
+    "product": Costs(whole=1.54, last=4.34, second=4.88, workgroup=2.78, step=1.46, beside=0.0, step_beside=0.0, part=0.01),
+    "few": Costs(whole=1.2, last=2.22, second=0.0, workgroup=2.1, step=0.95, beside=0.0, step_beside=0.0, part=0.06),
     # Not fitted: a tile's LDS cycles and latency on an otherwise idle compute unit, and a published second launch of 5.3.
-    "triton": Costs(whole=0.0, last=0.0, second=5.3, workgroup=3.0, step=3.0, tile=0.0, beside=0.0, step_beside=0.0, part=0.39),
+    "triton": Costs(whole=0.0, last=0.0, second=5.3, workgroup=3.0, step=3.0, beside=0.0, step_beside=0.0, part=0.39),
 }
 
 
 def work(spec: KernelSpec, tiles: Sequence[int], heads: int, split_k: int) -> Costs:
-    """How often each of the costs occurs in a decode whose rows have these numbers of tiles, each row in `split_k` parts, of a
-    kernel with shares in at most as many: it cuts a row into whole steps.
+    """How often each of the costs occurs in a decode whose rows have these numbers of tiles, each row in `split_k` parts, or of
+    a kernel with shares in as few as are no longer.
 
     Compute units take workgroups longest first, and as many as fit at a time: exact for equal rows, an upper bound for others.
     """
-    resident, at_once = RESIDENCY.get(spec.name, RESIDENCY["base"])
-    unit = at_once if spec.shares > 1 else 1  # what parts are multiples of
-    parts = sorted((unit * max(unit > 1, -(-row // (unit * split_k))) for row in tiles), reverse=True)
+    resident, chooses = RESIDENCY.get(spec.name, RESIDENCY["base"]), spec.shares > 1
+    parts = sorted((max(int(chooses), -(-row // split_k)) for row in tiles), reverse=True)
     most = split_k
-    if unit > 1:
+    if chooses:
         most = max((-(-max(row, 1) // part) for row, part in zip(sorted(tiles, reverse=True), parts, strict=True)), default=1)
     copies = -(-heads // spec.head_block) * spec.shares * most
     busiest = [parts[first // copies] for first in range(0, len(parts) * copies, COMPUTE_UNITS)]
     alone = busiest[::resident]
-    steps, steps_alone = (sum(-(-part // at_once) for part in some) for some in (busiest, alone))
     merged = 1 < most <= spec.one_launch
     return Costs(
         whole=most == 1,
         last=merged,
         second=most > 1 and not merged,
         workgroup=len(alone),
-        step=steps_alone,
-        tile=sum(alone) - steps_alone,
+        step=sum(alone),
         beside=len(busiest) - len(alone),
-        step_beside=steps - steps_alone,
-        part=0 if most == 1 else most if unit > 1 else len(tiles) * heads * split_k / 1000,
+        step_beside=sum(busiest) - sum(alone),
+        part=0 if most == 1 else most if chooses else len(tiles) * heads * split_k / 1000,
     )
 
 
@@ -118,14 +105,18 @@ def host_lens(main_lens: Lens, extra_lens: Lens | None, heads: int) -> tuple[lis
     return main, extra
 
 
-def plan_split(main_lens: Lens, extra_lens: Lens | None, heads: int, kernel: str) -> int:
-    """The split of the lowest modelled cost (the smallest, of equals) for rows of these lengths. Reads no device memory."""
+def plan_kernel(main_lens: Lens, extra_lens: Lens | None, heads: int, kernels: Sequence[str]) -> tuple[str, int]:
+    """Of these kernels and their splits those of the lowest modelled cost for rows of these lengths; of equals the first kernel
+    and the smallest split. Reads no device memory."""
     main, extra = host_lens(main_lens, extra_lens, heads)
-    spec = kernel_named(kernel)
-    if spec.splits == (1,):
-        return 1
-    tiles = tiles_of(spec, main, extra)
-    return min(spec.splits, key=lambda split_k: modelled_cost(kernel, tiles, heads, split_k))
+    tiles = {name: tiles_of(kernel_named(name), main, extra) for name in kernels}
+    plans = [(name, split_k) for name in kernels for split_k in kernel_named(name).splits]
+    return min(plans, key=lambda plan: modelled_cost(plan[0], tiles[plan[0]], heads, plan[1]))
+
+
+def plan_split(main_lens: Lens, extra_lens: Lens | None, heads: int, kernel: str) -> int:
+    """The split of one kernel, by the same rule."""
+    return plan_kernel(main_lens, extra_lens, heads, [kernel])[1]
 
 
 def split_of(case: Case, kernel: str, split_k: int | Literal["auto"]) -> int:

@@ -110,7 +110,7 @@ def whole_rows(layers: Sequence[str] = ("Flash CSA", "SWA"), kernels: Sequence[s
     blocks = mine.kernel.map(lambda kernel: kernel_named(kernel).head_block)
     groups = mine.assign(workgroups=mine.rows * mine.heads // blocks).sort_values(["kernel", "layer", "workgroups"])
     frame = groups.groupby(["kernel", "layer", "workgroups"], as_index=False).microseconds.min()
-    places = {kernel: COMPUTE_UNITS * RESIDENCY[kernel].workgroups for kernel in kernels}
+    places = {kernel: COMPUTE_UNITS * RESIDENCY[kernel] for kernel in kernels}
     return knee_figure(frame, places, title="Whole rows: where the chip is full", source="MI355X model, profiles/modelled")
 
 

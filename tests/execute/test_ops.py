@@ -16,11 +16,14 @@ from sparse_mla.cache.paging import PagedCache
 from sparse_mla.errors import BackendError, InputError
 from sparse_mla.execute import cuda_device, hip_device, ops
 from sparse_mla.execute.backends import BACKENDS, Cut, Scratch, choose
+from sparse_mla.execute.emulator import decode_on_emulator
 from sparse_mla.execute.triton_emulated import triton_on_gfx950
 from sparse_mla.execute.vllm import vllm_rocm_sparse_decode
 from sparse_mla.execute.workspace import Plan, Workspace, allowed_splits, plan_decode, tuned
 from sparse_mla.kernels.case import CASES, Case
+from sparse_mla.kernels.catalogue import CATALOGUE
 from sparse_mla.kernels.inputs import DecodeInputs, Segment
+from sparse_mla.kernels.split_k import modelled_cost, tiles_of
 from tests.execute import test_ops_gpu as gpu
 
 
@@ -154,8 +157,9 @@ def test_hip_through_the_emulated_runtime(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("SPARSE_MLA_HIP", "emulated")
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: SimpleNamespace(cuda_stream=0))
     inputs = CASES["ragged-invalid"].inputs()
-    for splits in (1, 4, 8):  # whole rows, one launch that merges, two launches
-        cuts = (Cut(0, 3, splits), Cut(3, inputs.rows, splits))
+    # Whole rows, one launch that merges, two launches; shares, whole and in parts.
+    for splits, shares in ((1, 1), (4, 1), (8, 1), (1, 4), (8, 4)):
+        cuts = tuple(Cut(*ends, splits, shares=shares) for ends in ((0, 3), (3, inputs.rows)))
         workspace, out = Workspace("cpu", Plan("emulator", cuts), 16), torch.full_like(inputs.q, torch.nan)
         tensors = (out, *workspace.scratch, *inputs.tensors().values())
         places = [(x.untyped_storage().data_ptr(), x.untyped_storage().nbytes()) for x in tensors if x.numel()]
@@ -169,6 +173,29 @@ def test_hip_through_the_emulated_runtime(monkeypatch: pytest.MonkeyPatch) -> No
         assert got.backend == "hip"
         assert torch.equal(out, gpu.call(inputs, "auto", plan=Plan("emulator", cuts)).out)
         assert not workspace.scratch.words.any()
+
+
+@pytest.mark.parametrize("rows, kernel", [(1, "few"), (300, "product")])
+def test_the_plan_takes_the_kernel_of_least_modelled_time(rows: int, kernel: str) -> None:
+    case = Case.make(rows=rows, extra=512 if rows == 1 else 0)
+    inputs = case.inputs()
+    plan = gpu.planned(inputs, "emulator")
+    (cut,) = plan.cuts
+    assert plan.kernels == (kernel,)
+    assert cut.shares == CATALOGUE[kernel].shares
+    costs = {
+        (name, split_k): modelled_cost(name, tiles_of(CATALOGUE[name], case.main, case.extra_lens), 16, split_k)
+        for name in ("product", "few")
+        for split_k in CATALOGUE[name].splits
+    }
+    assert costs[kernel, cut.splits] == min(costs.values())
+    if rows == 1:
+        got = gpu.call(inputs, "auto", plan=plan)
+        assert got.plan is plan
+        assert got.plan.kernels == ("few",)
+        assert torch.equal(got.out, decode_on_emulator(CATALOGUE["few"], inputs, split_k=cut.splits, partials="fp32")[0])
+    invariant = gpu.planned(inputs, "emulator", batch_invariant=True)
+    assert set(invariant.kernels) == {"product"}, "a choice that the number of rows decides"
 
 
 def test_the_op_keeps_torchs_rules() -> None:
@@ -297,6 +324,7 @@ def test_refusals_of_devices_and_plans(monkeypatch: pytest.MonkeyPatch) -> None:
         ((Cut(1, 2, 1),), "each begins"),
         ((Cut(0, 2, 5),), "splits a row into 1, 2, 3, 4, 6"),
         ((Cut(0, 2, 0),), "splits"),
+        ((Cut(0, 2, 4, shares=2),), "no kernel with that many shares"),
     ):
         with pytest.raises(InputError, match=said):
             Plan("emulator", cuts)

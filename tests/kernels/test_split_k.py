@@ -59,7 +59,7 @@ lens = st.lists(st.tuples(st.integers(0, 300), st.integers(0, 9000)), max_size=4
 def test_the_plan_is_the_cheapest_and_ignores_the_order_of_rows(rows: list[tuple[int, int]], heads: int, kernel: str) -> None:
     main, extra = [m for m, _ in rows], [e for _, e in rows]
     split = plan_split(main, extra, heads, kernel)
-    size = {"product": 128}.get(kernel, 32)
+    size = {"product": 128, "few": 128}.get(kernel, 32)
     tiles = [-(-m // size) + -(-e // size) for m, e in rows]
     assert split == min(kernel_named(kernel).splits, key=lambda s: modelled_cost(kernel, tiles, heads, s))
     reverse = [torch.tensor(x[::-1], dtype=torch.int32) for x in (main, extra)]
@@ -71,31 +71,29 @@ def test_the_cost_is_that_of_dealing_workgroups_to_compute_units(
     rows: list[tuple[int, int]], heads: int, kernel: str, at: int
 ) -> None:
     """The busiest compute unit, found by dealing out every workgroup one by one."""
-    costs, (resident, at_once) = COSTS[kernel], RESIDENCY[kernel]
+    costs, resident = COSTS[kernel], RESIDENCY[kernel]
     spec = kernel_named(kernel)
     split = spec.splits[at]
     tiles = [-(-m // 32) + -(-e // 32) for m, e in rows]
     most = split
     parts = [-(-row // split) for row in tiles]
-    if kernel == "few":  # cuts rows into whole steps, and the longest into no more than it has
-        parts = [4 * max(1, next(n for n in range(99) if 4 * n * split >= row)) for row in tiles]
+    if kernel == "few":  # cuts the longest row into no more parts than it has tiles
+        parts = [max(1, next(n for n in range(999) if n * split >= row)) for row in tiles]
         most = max((max(1, -(-row // part)) for row, part in zip(tiles, parts, strict=True)), default=1)
     workgroups = sorted((part for part in parts for _ in range(-(-heads // 16) * spec.shares * most)), reverse=True)
     expected = costs.whole if most == 1 else costs.last if split <= spec.one_launch else costs.second
     for turn, part in enumerate(workgroups[::COMPUTE_UNITS]):
-        steps = (part + at_once - 1) // at_once
         first = turn % resident == 0
-        alone = costs.workgroup + costs.step * steps + costs.tile * (part - steps)
-        expected += alone if first else costs.beside + costs.step_beside * steps
+        expected += costs.workgroup + costs.step * part if first else costs.beside + costs.step_beside * part
     if most > 1:
         expected += costs.part * (most if kernel == "few" else len(rows) * heads * split / 1000)
     assert modelled_cost(kernel, tiles, heads, split) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("kernel", ["base", "product"])
+@pytest.mark.parametrize("kernel", ["base", "product", "few"])
 def test_residency_is_what_the_compiled_kernel_allows(kernel: str) -> None:
     for symbol, source in (CATALOGUE[kernel].fused, CATALOGUE[kernel].partial["fp32"]):
-        assert compile_hip(csrc_dir() / source).resources[symbol].workgroups_per_cu == RESIDENCY[kernel].workgroups
+        assert compile_hip(csrc_dir() / source).resources[symbol].workgroups_per_cu == RESIDENCY[kernel]
 
 
 def test_workspace() -> None:
