@@ -1,4 +1,4 @@
-"""Judges the issue rules by thread traces of real devices: `python -m sparse_mla.gfx950.timing.replay FOLDER...`.
+"""Judges the issue rules by thread traces of real devices: `python -m sparse_mla.gfx950.timing FOLDER...` prints it.
 
 A folder is a `ui_output_*` of rocprofv3's thread trace (ATT), or holds some. All waves of a traced CU are replayed together in
 their recorded order through the rules that simulate: each next issue time is predicted from what was recorded before it. How
@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import ctypes as c
 import json
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from sparse_mla.errors import AssemblyError, InputError
 from sparse_mla.gfx950.assembly import Instruction, parse_instruction
 from sparse_mla.gfx950.timing.classes import K_BARRIER, K_NOP, K_WAIT, KINDS, NONE, describe
 from sparse_mla.gfx950.timing.device import Device, device
-from sparse_mla.gfx950.timing.model import FIXED_LATENCY
 from sparse_mla.gfx950.timing.native import STRUCTS, constants, library
 
 _EVENT, _PREDICTED = np.dtype(STRUCTS["Recorded"]), np.dtype(STRUCTS["Predicted"])
@@ -175,40 +173,3 @@ def folders(paths: Iterable[Path]) -> list[Path]:
     """The `ui_output` folders among and below some folders."""
     found = {file.parent for path in paths for file in path.rglob("code.json") if any(file.parent.glob("se*_sm*_sl*_wv*.json"))}
     return sorted(found)
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Prints the table, and behind it loops that the model ran alone."""
-    from sparse_mla.gfx950.timing.freerun import loops
-
-    if not arguments:
-        print("usage: python -m sparse_mla.gfx950.timing.replay FOLDER...  (ui_output folders of a thread trace, or above some)")
-        return 2
-    found, lines = folders(map(Path, arguments)), []
-    if not found:
-        print(f"no ui_output folder with waves in {', '.join(arguments)}")
-        return 1
-    print(f"{'recording':28}{'w/SIMD':>7}{'instructions':>13}{'exact':>8}{'within 4':>10}{'with waits':>11}   misses by class")
-    for folder in found:
-        name = f"{folder.parent.name.removesuffix('_gfx950')[:27]:28}"
-        try:
-            recording = read(folder)
-        except InputError as bad:
-            print(f"{name}{bad}")
-            continue
-        done = replay(recording)
-        s = summary(done)
-        by = ", ".join(f"{kind} {n}" for kind, n in list(misses(done).items())[:6])
-        shares = f"{100 * s['exact']:7.1f}%{100 * s['near']:9.1f}%{100 * s['with_waits']:10.1f}%"
-        print(f"{name}{done.waves_per_simd:7}{s['instructions']:13,}{shares}   {by}")
-        for x in loops(recording):
-            cycles = f"{x.recorded:10,.0f}{x.modelled:10,.0f}{x.modelled / x.recorded - 1:+10.1%}"
-            lines.append(f"{name}{x.instructions:13,}{x.iterations:12,}{cycles}")
-    print(f"\nFree running, every load {FIXED_LATENCY} cycles")
-    print(f"{'loop of':28}{'instructions':>13}{'iterations':>12}{'recorded':>10}{'modelled':>10}{'off':>10}")
-    print("\n".join(lines))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -11,8 +11,9 @@ import pytest
 
 from sparse_mla.errors import InputError
 from sparse_mla.gfx950.timing import Timed, simulate
+from sparse_mla.gfx950.timing.__main__ import main
 from sparse_mla.gfx950.timing.freerun import as_launch, loops
-from sparse_mla.gfx950.timing.replay import folders, main, misses, read, replay, summary
+from sparse_mla.gfx950.timing.replay import folders, misses, read, replay, summary
 from tests.gfx950.timing.micro import MI355X, timed
 
 REAL = Path(__file__).parents[4] / "shared/data/rocprof/att"
