@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from sparse_mla.analyse.ladder import MAIN, tile_between, traced
+from sparse_mla.analyse.ladder import per_tile
 from sparse_mla.build import compile_hip, csrc_dir
 from sparse_mla.build.toolchain import find_toolchain
 from sparse_mla.execute.timing import time_kernel
@@ -32,7 +32,6 @@ SLACK = {  # percent, where a file says nothing yet
     "VGPR": 3.0, "AGPR": 3.0, "LDS bytes": 0.0, "spilled VGPR": 0.0, "spilled SGPR": 0.0, "scratch bytes": 0.0,
     "wave instructions": 0.5, "LDS cycles": 0.5, "LDS conflict cycles": 0.5, "microseconds": 2.0,
 }  # fmt: skip
-_TILES = 8
 _KEY = ["kernel", "of", "figure"]
 
 ACCEPT = "sparse-mla budget --accept"
@@ -57,10 +56,9 @@ def measure() -> pd.DataFrame:
 
 def tile_costs(kernel: str) -> dict[str, float]:
     """What one more tile of 32 tokens and 16 heads costs: wave instructions, LDS cycles (passes over the banks, those that
-    conflicts added included), and the latter alone. From rows of 8 and of 24 tiles."""
-    short, long = (traced(kernel, 32 * tiles - MAIN) for tiles in (_TILES, 3 * _TILES))
-    tile = tile_between(short, long, tiles=2 * _TILES)
-    return {"wave instructions": tile["instructions"], "LDS cycles": tile["lds"], "LDS conflict cycles": tile["conflicts"]}
+    conflicts added included), and the latter alone. To a hundredth."""
+    names = {"wave instructions": "instructions", "LDS cycles": "lds", "LDS conflict cycles": "conflicts"}
+    return {ours: round(per_tile(kernel)[name], 2) for ours, name in names.items()}
 
 
 def accepted() -> dict[str, Any]:

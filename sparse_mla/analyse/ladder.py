@@ -63,12 +63,13 @@ def traced(kernel: str, extra: int, split_k: int = 1, heads: int = HEADS) -> Lau
 def per_tile(kernel: str, split_k: int = 1, heads: int = HEADS) -> dict[str, float]:
     """What a kernel of the catalogue executes for 32 tokens and `heads` heads, all waves together: `instructions` (of waves),
     `barriers` (of a workgroup), `lds` (service phases of LDS, exchanges between lanes and conflicts included), `conflicts`
-    (those of them that conflicts added). Exact: the difference of two runs, by their tiles."""
+    (those of them that conflicts added). The difference of two runs, by their tiles: exact where all cost alike; in `product` it
+    depends on the scores how often a wave raises its maximum."""
     return tile_between(*(traced(kernel, extra, split_k, heads) for extra in EXTRA))
 
 
-def tile_between(short: Launched, long: Launched, *, tiles: int = (EXTRA[1] - EXTRA[0]) // 32) -> dict[str, float]:
-    """What `per_tile` gives, of two traced launches whose rows are so many tiles apart."""
+def tile_between(short: Launched, long: Launched) -> dict[str, float]:
+    """What `per_tile` gives, of two traced launches whose lists are as far apart as those of EXTRA."""
     ends = []
     for one in (short, long):
         barriers = [ins.mnemonic == "s_barrier" for ins in one.kernel.instructions]
@@ -77,7 +78,7 @@ def tile_between(short: Launched, long: Launched, *, tiles: int = (EXTRA[1] - EX
             (one.wave_instructions, one.counts.sum(axis=0)[barriers].sum() / len(one.counts), moved.phases.sum(),
              moved.conflicts.sum())
         )  # fmt: skip
-    per = (np.array(ends[1]) - ends[0]) / tiles
+    per = (np.array(ends[1]) - ends[0]) / ((EXTRA[1] - EXTRA[0]) // 32)
     return dict(zip(("instructions", "barriers", "lds", "conflicts"), per.tolist(), strict=True))
 
 
