@@ -50,9 +50,11 @@ def decode_times(kernel: str, layer: str, heads: int, split: str = "best") -> pd
     mine = _stored().query("kernel == @kernel and layer == @layer and heads == @heads")
     if split == "best":
         found = mine.loc[mine.groupby("rows").microseconds.idxmin()]
-    else:
+    elif split == "planned":
         planned = {n: plan_split([main] * n, [extra] * n, heads, kernel) for n in mine.rows.unique()}
-        found = mine[mine.split_k == (mine.rows.map(planned) if split == "planned" else int(split))]
+        found = mine[mine.split_k == mine.rows.map(planned)]
+    else:
+        found = mine[mine.split_k == int(split)]
     if found.empty:
         raise InputError(f"{kernel}, {layer}, {heads} heads, split {split}: not among the stored times (docs/planner.md)")
     done = [work(n, heads, main + extra) for n in found.rows]
@@ -71,7 +73,6 @@ def _limits(heads: int, tokens: int) -> pd.DataFrame:
     return pd.concat([bounds(n, heads, tokens, _device("mi355x")).assign(rows=n) for n in ROWS])
 
 
-@lru_cache(maxsize=64)
 def perf_figure(kernel: str = "product", layer: str = "Pro CSA", rows: int = 4, heads: int = 16, split: str = "best") -> Figure:
     """A kernel's stored modelled times over rows, bounds, and published and measured times of the same heads and lengths."""
     main, extra = LAYERS.get(layer, (0, 0))

@@ -1,5 +1,7 @@
 """The performance explorer: stored times come back, others' keep their kind, and constants do what they must."""
 
+from typing import Any
+
 import pytest
 
 from sparse_mla.analyse.regret import times
@@ -29,7 +31,7 @@ def test_every_number_of_the_figure_has_its_kind() -> None:
     "wrong",
     [{"layer": "MLA"}, {"split": "5"}, {"rows": 256, "heads": 128}, {"layer": "HCA", "rows": 256, "heads": 64, "kernel": "base"}],
 )
-def test_what_was_not_timed_is_refused_in_words(wrong: dict[str, object]) -> None:
+def test_what_was_not_timed_is_refused_in_words(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=r"there are|were|stored"):
         perf_figure(**{"split": "best"} | wrong)
 
